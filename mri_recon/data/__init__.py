@@ -1,0 +1,1 @@
+"""Scans: reading, writing, and making them."""

@@ -1,0 +1,1 @@
+"""Reconstruction methods, one a file; `mri_recon.catalog.METHODS` lists them."""

@@ -1,0 +1,1 @@
+"""Iterative solvers: callables in, arrays out, no MRI."""
