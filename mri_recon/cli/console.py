@@ -1,0 +1,91 @@
+"""What the user sees: messages and tables on standard error, results on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+
+@dataclass
+class Verbosity:
+    """How much is said; one for the process, set by the shared options."""
+
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+
+VERBOSITY = Verbosity()
+
+
+def say(message: str) -> None:
+    """Tell the user something, unless asked to be quiet."""
+    if not VERBOSITY.quiet:
+        click.echo(message, err=True)
+
+
+def detail(message: str) -> None:
+    """Tell the user something only --verbose asks for."""
+    if VERBOSITY.verbose:
+        click.echo(message, err=True)
+
+
+def warn(message: str) -> None:
+    """Tell the user something even when quiet: it bears on whether a result can be trusted."""
+    click.echo(f"Warning: {message}", err=True)
+
+
+def result_json(value: Any) -> None:
+    """Print a result object, alone on standard output."""
+    click.echo(value if isinstance(value, str) else json.dumps(value, indent=2))
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = True) -> None:
+    """Print a table: drawn on a terminal, tab-separated lines when piped."""
+    if VERBOSITY.quiet:
+        return
+    stream = sys.stderr if err else sys.stdout
+    if not stream.isatty():
+        for line in (header, *rows):
+            click.echo("\t".join(line), err=err)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(header_style="bold")
+    for name, column in zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True):
+        drawn.add_column(name, justify="right" if all(c[:1].isdigit() for c in column) else "left")
+    for row in rows:
+        drawn.add_row(*row)
+    Console(stderr=err).print(drawn)
+
+
+@contextmanager
+def progress(label: str) -> Iterator[Any]:
+    """A function ``(done, total, what)`` that moves a progress bar on a terminal and is silent when piped."""
+    if VERBOSITY.quiet or not sys.stderr.isatty():
+        yield lambda done, total, what="": None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[what]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=None, what="")
+
+        def update(done: int, total: int, what: str = "") -> None:
+            bar.update(task, completed=done, total=total, what=what)
+
+        yield update

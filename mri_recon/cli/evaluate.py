@@ -1,0 +1,144 @@
+"""``mri-recon evaluate``: methods scored on a folder of scans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mri_recon.cli import options
+from mri_recon.cli.console import progress, result_json, say, table, warn
+from mri_recon.errors import SettingsError
+
+if TYPE_CHECKING:
+    from mri_recon.evaluate import Evaluation
+
+WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown"}
+
+
+@click.command(
+    "evaluate", epilog="Example: mri-recon evaluate scans/ --method zero-filled --method cs --acceleration 8"
+)
+@click.argument("data", nargs=-1, type=click.Path(path_type=Path), metavar="[DATA]")
+@click.option(
+    "--reconstructions", type=click.Path(path_type=Path), metavar="DIR",
+    help="Score images made elsewhere: each file of DIR against the target in DATA's file of the same name.",
+)  # fmt: skip
+@options.method(multiple=True, default=("zero-filled", "cs"))
+@options.sampling
+@options.settings
+@options.weights
+@options.slices
+@options.device
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+    help="Write the results too: .csv, .json or .md by suffix.",
+)  # fmt: skip
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE.html",
+    help="Write a self-contained page of them.",
+)
+@options.overwrite
+@options.as_json
+@options.common
+def command(
+    data: tuple[Path, ...],
+    reconstructions: Path | None,
+    methods: tuple[str, ...],
+    mask: str | None,
+    acceleration: tuple[float, ...],
+    center_fraction: tuple[float, ...],
+    seed: int | None,
+    mask_file: Path | None,
+    assignments: tuple[str, ...],
+    weights: Path | None,
+    slices: tuple[int, int] | None,
+    device: str,
+    output: Path | None,
+    report: Path | None,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Reconstruct scans by one or several methods and score them: NMSE, PSNR, SSIM as fastMRI defines them.
+
+    DATA are scans or folders of them; without any, the built-in generated test set. Several --acceleration (with
+    as many --center-fraction) are each evaluated.
+    """
+    from mri_recon.evaluate import evaluate, score_reconstructions
+    from mri_recon.report.build import Gallery, write_report
+    from mri_recon.settings import parse_assignments
+
+    _check_outputs(output, report, overwrite)
+    gallery = Gallery()
+    if reconstructions is not None:
+        if len(data) != 1:
+            raise SettingsError("--reconstructions DIR needs one DATA: the folder of scans with the targets.")
+        if report is not None:
+            raise SettingsError(
+                "--report shows reconstructions made here; with --reconstructions use -o results.json."
+            )
+        found = score_reconstructions(reconstructions, data[0])
+    else:
+        if not data:
+            say("No data given: using the built-in generated test set. These are not measured scans.")
+        with progress("evaluating") as update:
+
+            def on_volume(done: int, total: int, scan: Any, result: Any) -> None:
+                update(done, total, f"{scan.name} {result.method}")
+                if report is not None:
+                    gallery.add(scan, result)
+
+            found = evaluate(
+                list(data) or None,
+                methods,
+                pairs=options.pairs(acceleration, center_fraction),
+                mask=options.mask_choice(mask, mask_file),
+                seed=seed,
+                settings=parse_assignments(assignments),
+                weights=weights,
+                slices=slices,
+                device=device,
+                on_volume=on_volume,
+            )
+    if output is not None:
+        _write(output, found, overwrite)
+    if report is not None:
+        write_report(report, found, gallery, overwrite=overwrite)
+        say(f"Wrote {report}")
+    if as_json:
+        result_json(found.json())
+    else:
+        show(found)
+    for note in found.notes:
+        say(f"Note: {note}")
+    for file, reason in found.failures:
+        warn(reason if file in reason else f"{file}: {reason}")
+    return 1 if found.failures else 0
+
+
+def show(found: Evaluation) -> None:
+    """Print an evaluation: the table of volumes, then the summary."""
+    table(*found.volume_table(), err=False)
+    table(*found.summary_table(), err=False)
+
+
+def _check_outputs(output: Path | None, report: Path | None, overwrite: bool) -> None:
+    """Say before the work, not after it, what could not be written."""
+    if output is not None and output.suffix not in WRITERS:
+        raise SettingsError(f"{output}: expected a name ending in {', '.join(WRITERS)}.")
+    for path in (output, report):
+        if path is not None and path.exists() and not overwrite:
+            raise SettingsError(f"{path} exists. Replace it with --overwrite, or choose another name.")
+        if path is not None and not path.absolute().parent.is_dir():
+            raise SettingsError(f"{path}: its folder does not exist. Create it first.")
+
+
+def _write(output: Path, found: Evaluation, overwrite: bool) -> None:
+    from mri_recon.files import atomic_output
+
+    with atomic_output(output, overwrite=overwrite) as part:
+        part.write_text(getattr(found, WRITERS[output.suffix])(), encoding="utf-8")
+    say(f"Wrote {output}")

@@ -1,0 +1,180 @@
+"""Options that several commands share: the same name and meaning everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mri_recon.catalog import MASKS, METHODS
+from mri_recon.cli.console import VERBOSITY
+from mri_recon.errors import SettingsError, suggestion
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def _chained(*decorators: Decorator) -> Decorator:
+    def apply(function: Callable[..., Any]) -> Callable[..., Any]:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+def _set_verbosity(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and parameter.name:
+        setattr(VERBOSITY, parameter.name, True)
+
+
+common = _chained(
+    click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbosity,
+        help="Say only what went wrong.",
+    ),
+    click.option(
+        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set_verbosity, help="Say more."
+    ),
+    click.option(
+        "--debug",
+        is_flag=True,
+        expose_value=False,
+        callback=_set_verbosity,
+        help="Show the traceback of an error.",
+    ),
+)
+"""-q, -v and --debug."""
+
+sampling = _chained(
+    click.option(
+        "--mask",
+        type=click.Choice(list(MASKS)),
+        help="Kind of mask for fully sampled scans.  [default: random]",
+    ),
+    click.option(
+        "--acceleration",
+        type=float,
+        multiple=True,
+        metavar="R",
+        help="Nominal acceleration; 1 uses every line.  [default: 4]",
+    ),
+    click.option(
+        "--center-fraction",
+        type=float,
+        multiple=True,
+        metavar="F",
+        help="Fully sampled centre, as a fraction of the lines; pairs with --acceleration.  "
+        "[default: 0.32 / R, 0.08 at 4×]",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the mask.  [default: the file name]"
+    ),
+    click.option(
+        "--mask-file", type=click.Path(path_type=Path), metavar="F.npy", help="A mask of your own, (width,)."
+    ),
+)
+"""--mask, --acceleration, --center-fraction, --seed and --mask-file."""
+
+settings = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a setting of the method, such as tv_weight=0.005; repeatable.",
+)
+weights = click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights of a learned method.  [default: shipped]",
+)
+device = click.option(
+    "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 … or mps.", show_default=True
+)
+overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+
+
+def method(*, multiple: bool, default: Any) -> Decorator:
+    """--method: one, or repeatable."""
+    listed = "; ".join(f"{name}: {entry.summary}" for name, entry in METHODS.items())
+    return click.option(
+        "--method",
+        "methods" if multiple else "method",
+        multiple=multiple,
+        default=default,
+        show_default=True,
+        callback=_check_method,
+        metavar="|".join(METHODS),
+        help=f"Reconstruction method{', repeatable' if multiple else ''}. {listed}.",
+    )
+
+
+def _check_method(context: click.Context, parameter: click.Parameter, value: Any) -> Any:
+    for name in value if isinstance(value, tuple) else (value,):
+        if name not in METHODS:
+            raise SettingsError(f"There is no method '{name}'. {suggestion(name, METHODS)}")
+    return value
+
+
+class SliceRange(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases of click
+    """A range of slices such as ``3:8`` (five of them) or a single one such as ``5``."""
+
+    name = "A:B"
+
+    def convert(
+        self, value: Any, parameter: click.Parameter | None, context: click.Context | None
+    ) -> tuple[int, int]:
+        if isinstance(value, tuple):
+            return value
+        first, colon, stop = str(value).partition(":")
+        if not first.isdigit() or (colon and not stop.isdigit()):
+            self.fail(f"expected A:B such as 3:8, or one slice such as 5, got '{value}'", parameter, context)
+        return int(first), int(stop) if colon else int(first) + 1
+
+
+slices = click.option(
+    "--slices", type=SliceRange(), help="Only slices A up to, not including, B; or one.  [default: all]"
+)
+
+
+def mask_choice(mask: str | None, mask_file: Path | None) -> str | Path | None:
+    """The one of --mask and --mask-file that was given.
+
+    Raises
+    ------
+    SettingsError
+        Both were.
+    """
+    if mask is not None and mask_file is not None:
+        raise SettingsError("--mask and --mask-file say two different things; give one of them.")
+    return mask_file or mask
+
+
+def pairs(
+    accelerations: tuple[float, ...], center_fractions: tuple[float, ...]
+) -> list[tuple[float, float | None]]:
+    """Accelerations with their center fractions, the default 4 where none was given.
+
+    Raises
+    ------
+    SettingsError
+        Neither none nor as many of one as of the other.
+    """
+    accelerations = accelerations or (4.0,)
+    if not center_fractions:
+        return [(a, None) for a in accelerations]
+    if len(center_fractions) == 1:
+        return [(a, center_fractions[0]) for a in accelerations]
+    if len(center_fractions) != len(accelerations):
+        raise SettingsError(
+            f"{len(accelerations)} --acceleration came with {len(center_fractions)} --center-fraction; they are "
+            "used as pairs, so give as many of one as of the other."
+        )
+    return list(zip(accelerations, center_fractions, strict=True))

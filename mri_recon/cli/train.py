@@ -1,0 +1,156 @@
+"""``mri-recon train``: train a network on scans or on generated images."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mri_recon.cli import options
+from mri_recon.cli.console import progress, result_json, say
+from mri_recon.errors import SettingsError
+
+if TYPE_CHECKING:
+    from mri_recon.training.config import TrainingConfig
+    from mri_recon.training.progress import Progress
+
+
+@click.command("train", epilog="Example: mri-recon train configs/unet.toml --data scans/ -o runs/knee")
+@click.argument("config", required=False, type=click.Path(path_type=Path), metavar="[CONFIG]")
+@click.option(
+    "--data", type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder of fully sampled scans, with train/ and val/ inside or split by volume.  [default: generated images]",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
+    help="Run folder.  [default: the configuration's, runs/unet-quick without one]",
+)  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")
+@click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Times through the training slices.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), metavar="N", help="Seed of weights, images, masks and order."
+)
+@click.option(
+    "--set", "assignments", multiple=True, metavar="KEY=VALUE",
+    help="Set a setting of the run, such as optimizer.lr=1e-3; repeatable.",
+)  # fmt: skip
+@options.device
+@options.overwrite
+@options.as_json
+@options.common
+def command(
+    config: Path | None,
+    data: Path | None,
+    output: Path | None,
+    resume: bool,
+    epochs: int | None,
+    seed: int | None,
+    assignments: tuple[str, ...],
+    device: str,
+    overwrite: bool,
+    as_json: bool,
+) -> int:
+    """Train a network as a CONFIG file says; without one a small U-Net on generated images, in minutes on a CPU.
+
+    Ctrl-C ends it with a checkpoint, and --resume goes on from there.
+    """
+    if resume and overwrite:
+        raise SettingsError("--resume goes on with a run and --overwrite replaces it; give one of them.")
+    changes = _changes(data, epochs, seed, assignments)
+    settings = _configuration(config, output, changes, resume=resume)
+    folder = settings.output.folder
+    if not settings.data.folder:
+        say(
+            f"No --data given: training on {settings.generated.n_slices} generated images "
+            f"({settings.network.name}, {settings.training.epochs} epochs). They are not measured scans."
+        )
+
+    from mri_recon.training.loop import train
+
+    with ExitStack() as bar:
+        try:
+            result = train(
+                settings, resume=resume, overwrite=overwrite, device=device, progress=_reporter(bar)
+            )
+        except KeyboardInterrupt:
+            bar.close()
+            if (Path(folder) / "resume.pt").exists():
+                say(f"Stopped with a checkpoint. Go on with: mri-recon train -o {folder} --resume")
+            raise
+    say(
+        f"Trained in {_clock(result.seconds)}"
+        + (f", {result.epochs} epochs to stay within the time limit" if result.shortened else "")
+        + f". Validation PSNR {result.validation.psnr:.2f} dB and SSIM {result.validation.ssim:.4f}; "
+        f"zero-filled {result.zero_filled.psnr:.2f} dB and {result.zero_filled.ssim:.4f}."
+    )
+    say(f"Weights: {result.weights}")
+    method = settings.network.name
+    say(f"Next: mri-recon reconstruct scan.h5 --method {method} --weights {result.weights} -o out")
+    say(f"      mri-recon evaluate --method zero-filled --method {method} --weights {result.weights}")
+    if as_json:
+        result_json(result.as_dict())
+    return 0
+
+
+def _changes(
+    data: Path | None, epochs: int | None, seed: int | None, assignments: tuple[str, ...]
+) -> dict[str, Any]:
+    """What the options change in the configuration."""
+    from mri_recon.settings import merged, parse_assignments
+
+    training = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
+    changes: dict[str, Any] = {"training": training}
+    if data is not None:
+        changes["data"] = {"folder": str(data)}
+    return merged(parse_assignments(assignments), changes)
+
+
+def _configuration(
+    config: Path | None, output: Path | None, changes: dict[str, Any], *, resume: bool
+) -> TrainingConfig:
+    from mri_recon.settings import merged
+    from mri_recon.training.config import OutputSettings, load_config
+
+    if output is not None:
+        changes = merged(changes, {"output": {"folder": str(output)}})
+    if resume and config is None:
+        folder = output or Path(changes.get("output", {}).get("folder", OutputSettings().folder))
+        config = folder / "config.toml"
+        if not config.exists():
+            raise SettingsError(f"There is no run in {folder} to resume. Name its folder with -o.")
+        # The folder may have been moved since its configuration was written.
+        changes = merged(changes, {"output": {"folder": str(folder)}})
+    return load_config(config, changes)
+
+
+def _reporter(bar: ExitStack) -> Any:
+    """A progress callback: a bar on a terminal, and a line an epoch."""
+    state: dict[str, Any] = {"label": None, "update": None}
+
+    def report(event: Progress) -> None:
+        label = "making images" if event.stage == "data" else "training"
+        if label != state["label"]:
+            bar.close()
+            state.update(label=label, update=bar.enter_context(progress(label)))
+        state["update"](event.done, event.total, _figures(event))
+        if event.stage == "epoch" and event.validation and event.zero_filled:
+            say(
+                f"Epoch {event.epoch} of {event.n_epochs}: {_figures(event)}, PSNR {event.validation.psnr:.2f} dB "
+                f"(zero-filled {event.zero_filled.psnr:.2f}), {_clock(event.seconds_left or 0)} left"
+            )
+
+    return report
+
+
+def _figures(event: Progress) -> str:
+    parts = [] if event.loss is None else [f"loss {event.loss:.4f}"]
+    parts += [f"validation SSIM {event.validation.ssim:.4f}"] if event.validation else []
+    return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

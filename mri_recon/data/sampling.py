@@ -1,0 +1,196 @@
+"""Which columns of a scan are used: as acquired, or undersampled in retrospect."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_recon.data.scan import Scan
+from mri_recon.errors import ScanError, SettingsError
+from mri_recon.physics.masks import Columns, SamplingMask, Seed, center_run, draw_mask
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a fully sampled scan is to be undersampled.
+
+    Parameters
+    ----------
+    kind
+        A name of `mri_recon.catalog.MASKS`.
+    accelerations, center_fractions
+        Pairs; where there are several, the seed picks one, as in fastMRI.
+    seed
+        None lets each file's name be the seed, as in fastMRI.
+    columns
+        A mask of one's own, `(width,)`; then nothing is drawn.
+    asked
+        Whether the user chose any of this: a scan that cannot follow then says so.
+    """
+
+    kind: str = "random"
+    accelerations: tuple[float, ...] = (4.0,)
+    center_fractions: tuple[float, ...] = (0.08,)
+    seed: int | None = None
+    columns: Columns | None = None
+    asked: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        mask: str | Columns | Path | None = None,
+        acceleration: float | Sequence[float] | None = None,
+        center_fraction: float | Sequence[float] | None = None,
+        seed: int | None = None,
+    ) -> Sampling:
+        """Fill in what was left out: random columns, 4× with a centre of 0.08, 8× with 0.04.
+
+        Raises
+        ------
+        SettingsError
+            A mask file that cannot be used.
+        """
+        asked = any(value is not None for value in (mask, acceleration, center_fraction))
+        accelerations = _as_tuple(acceleration) or (4.0,)
+        # The centre that goes with an acceleration in the literature: 0.08 at 4×, 0.04 at 8×.
+        center_fractions = _as_tuple(center_fraction) or tuple(0.32 / max(a, 4.0) for a in accelerations)
+        if isinstance(mask, Path):
+            mask = read_mask(mask)
+        if isinstance(mask, np.ndarray):
+            return cls("file", accelerations, center_fractions, seed, mask, asked)
+        return cls(mask or "random", accelerations, center_fractions, seed, None, asked)
+
+
+def read_mask(path: Path) -> Columns:
+    """Read a mask of one's own from a NumPy file, `(width,)`, nonzero where acquired.
+
+    Raises
+    ------
+    SettingsError
+        Not such a file.
+    """
+    try:
+        values = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"There is no mask file {path}. Write one with: mri-recon mask -o {path}"
+        ) from error
+    except (OSError, ValueError, EOFError) as error:
+        raise SettingsError(
+            f"{path} is not a NumPy .npy file of a mask (width,). Write one with numpy.save or mri-recon mask -o."
+        ) from error
+    if not isinstance(values, np.ndarray) or values.squeeze().ndim != 1 or values.dtype.kind not in "buif":
+        raise SettingsError(
+            f"{path} holds no mask: expected (width,) of 0 and 1. Save a one-dimensional array."
+        )
+    return np.asarray(values.squeeze() != 0)
+
+
+def choose_mask(scan: Scan, sampling: Sampling) -> tuple[SamplingMask, tuple[str, ...]]:
+    """Decide which columns of a scan are used, and what to say about it.
+
+    A scan that carries a mask, or whose empty columns show that it was undersampled, is used as acquired. A
+    fully sampled one is undersampled as asked. Columns that were never measured (padding) count as not acquired.
+
+    Raises
+    ------
+    ScanError
+        K-space holds nothing, or the mask leaves nothing of it.
+    SettingsError
+        A mask that cannot be drawn for this width, or of another width.
+    """
+    width = scan.shape[1]
+    measured = measured_columns(scan)
+    notes: list[str] = []
+    first, last = np.flatnonzero(measured)[[0, -1]]
+    gaps = not measured[first : last + 1].all()
+    acquired = measured
+    if scan.mask is not None:
+        acquired = scan.mask & measured
+        how = "carries a mask"
+    elif gaps:
+        how = f"has data in {measured.sum()} of {width} columns only"
+    elif not measured.all():
+        how = ""
+        if not _explained_by_header(scan, int(first), int(last)):
+            notes.append(
+                f"Columns outside {first}–{last} of {width} hold no data; they count as never acquired."
+            )
+    else:
+        how = ""
+    if how:
+        if sampling.columns is None:
+            if sampling.asked:
+                notes.append(f"The scan {how}: it is used as acquired, the mask asked for is not applied.")
+            else:
+                notes.append(f"The scan {how}: it is used as acquired.")
+            mask = SamplingMask("as acquired", acquired, _n_center(acquired))
+        else:
+            notes.append(f"The scan {how}: of the mask file, only acquired columns are used.")
+            mask = _given(scan, sampling.columns)
+    elif sampling.columns is not None:
+        mask = _given(scan, sampling.columns)
+    else:
+        seed: Seed = scan.name if sampling.seed is None else sampling.seed
+        mask = draw_mask(sampling.kind, width, sampling.accelerations, sampling.center_fractions, seed=seed)
+    columns = mask.columns & acquired
+    if not columns.any():
+        raise ScanError(
+            f"{scan.name}: the mask leaves none of the columns that hold data. Use another mask or seed."
+        )
+    return replace(mask, columns=columns), tuple(notes)
+
+
+def measured_columns(scan: Scan) -> Columns:
+    """Columns of k-space that hold data, `(width,)`.
+
+    Three slices are looked at, since all slices of a volume share their columns; every slice only where these
+    three hold nothing at all.
+
+    Raises
+    ------
+    ScanError
+        K-space is zero everywhere.
+    """
+    spread = sorted({0, scan.n_slices // 2, scan.n_slices - 1})
+    for slices in (spread, range(scan.n_slices)):
+        measured = np.zeros(scan.shape[1], dtype=bool)
+        for index in slices:
+            measured |= _nonzero_columns(scan.kspace[index : index + 1])
+        if measured.any():
+            return measured
+    raise ScanError(
+        f"{scan.name}: k-space is zero everywhere; there is nothing to reconstruct. Export it again."
+    )
+
+
+def _nonzero_columns(kspace: NDArray[np.complexfloating]) -> Columns:
+    return np.asarray((kspace != 0).any(axis=(0, 1, 2)))
+
+
+def _explained_by_header(scan: Scan, first: int, last: int) -> bool:
+    return scan.header.padding is not None and scan.header.padding == (first, last + 1)
+
+
+def _given(scan: Scan, columns: Columns) -> SamplingMask:
+    width = scan.shape[1]
+    if columns.size != width:
+        raise SettingsError(
+            f"{scan.name}: the mask file has {columns.size} columns, k-space has {width}. Use a mask of {width}."
+        )
+    return SamplingMask("file", columns, _n_center(columns))
+
+
+def _n_center(columns: Columns) -> int:
+    start, stop = center_run(columns)
+    return stop - start
+
+
+def _as_tuple(value: float | Sequence[float] | None) -> tuple[float, ...]:
+    if value is None:
+        return ()
+    return (float(value),) if isinstance(value, int | float) else tuple(float(v) for v in value)

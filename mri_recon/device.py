@@ -1,0 +1,66 @@
+"""Where arrays are worked on: numpy on a CPU, torch elsewhere."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from typing import Any
+
+import numpy as np
+
+from mri_recon.errors import SettingsError
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def resolve_device(name: str, *, learned: bool = False) -> str:
+    """The device of that name: "auto" is a GPU where there is one, else "cpu".
+
+    Classical methods stay on the CPU of a Mac under "auto": torch's complex arithmetic on "mps" is incomplete.
+
+    Raises
+    ------
+    SettingsError
+        No such device, or not on this machine.
+    """
+    kind, _, index = name.partition(":")
+    if kind not in DEVICES or (index and not (kind == "cuda" and index.isdigit())):
+        raise SettingsError(f"There is no device '{name}'. Use auto, cpu, cuda, cuda:1 … or mps.")
+    if kind == "cpu" or (kind == "auto" and not _may_have_gpu(learned=learned)):
+        return "cpu"
+    import torch
+
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    has_mps = torch.backends.mps.is_available()
+    if kind == "auto":
+        return "cuda" if n_gpus else "mps" if has_mps and learned else "cpu"
+    if (kind == "cuda" and int(index or 0) >= n_gpus) or (kind == "mps" and not has_mps):
+        found = f"{n_gpus} CUDA devices" if n_gpus else "no GPU that torch can use"
+        raise SettingsError(f"Device '{name}' is not here: found {found}. Use --device auto or cpu.")
+    return name
+
+
+def to_device(array: Any, device: str) -> Any:
+    """A numpy array as it is on the CPU, as a torch tensor elsewhere."""
+    if device == "cpu":
+        return array
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+
+def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
+    """A numpy array of what may be a torch tensor on a device."""
+    return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+
+
+def _may_have_gpu(*, learned: bool) -> bool:
+    """Whether importing torch to look for a GPU is worth its second: its driver is a library of known name."""
+    if sys.platform == "darwin":
+        return learned
+    driver = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+    try:
+        ctypes.CDLL(driver)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,444 @@
+"""A folder of scans by one or several methods, scored: one table of per-volume metrics.
+
+>>> from mri_recon import evaluate
+>>> table = evaluate("scans/", methods=["zero-filled", "cs"], pairs=[(4, 0.08), (8, 0.04)])  # doctest: +SKIP
+>>> print(table.markdown())  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import platform
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import mri_recon
+from mri_recon.data.phantom import sample_set
+from mri_recon.data.scan import Scan
+from mri_recon.data.storage import find_scans, read_reconstruction, read_scan
+from mri_recon.device import resolve_device
+from mri_recon.errors import MriReconError, ScanError
+from mri_recon.methods.base import Method
+from mri_recon.metrics import score
+from mri_recon.physics.masks import Columns
+from mri_recon.reconstruct import Reconstruction, make_method, reconstruct
+
+METRICS = ("nmse", "psnr", "ssim")
+
+Pair = tuple[float, float | None]
+"""Acceleration and center_fraction; None lets the acceleration choose its usual centre."""
+
+
+@dataclass(frozen=True)
+class VolumeScore:
+    """The metrics of one volume by one method, and how it was sampled."""
+
+    file: str
+    method: str
+    acquisition: str
+    acceleration: float
+    center_fraction: float | None
+    lines: int
+    mask_sha256: str
+    slices: int
+    nmse: float
+    psnr: float
+    ssim: float
+    seconds: float
+    converged: bool | None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean, standard deviation and 95 % interval of one metric over volumes."""
+
+    mean: float
+    std: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class SummaryRow:
+    """All metrics of one method at one acceleration, for one acquisition or for all together."""
+
+    method: str
+    acceleration: float | str
+    acquisition: str
+    volumes: int
+    nmse: Summary
+    psnr: Summary
+    ssim: Summary
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found.
+
+    Parameters
+    ----------
+    settings
+        Everything needed to run it again.
+    failures
+        Files that could not be scored, with the reason.
+    """
+
+    settings: Mapping[str, Any]
+    volumes: tuple[VolumeScore, ...]
+    failures: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def summary(self) -> tuple[SummaryRow, ...]:
+        """Per method, acceleration and acquisition, and over all acquisitions where there are several."""
+        groups: dict[tuple[str, float, str], list[VolumeScore]] = {}
+        for volume in self.volumes:
+            for acquisition in (volume.acquisition, ALL):
+                groups.setdefault((volume.method, volume.acceleration, acquisition), []).append(volume)
+        acquisitions = {volume.acquisition for volume in self.volumes}
+        return tuple(
+            SummaryRow(method, acceleration, acquisition, len(group), *(_summary(group, m) for m in METRICS))
+            for (method, acceleration, acquisition), group in groups.items()
+            if acquisition != ALL or len(acquisitions) > 1
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """One JSON-ready object: settings, volumes, summary, failures, notes."""
+        return {
+            "settings": dict(self.settings),
+            "volumes": [asdict(volume) for volume in self.volumes],
+            "summary": [asdict(row) for row in self.summary],
+            "failures": [{"file": file, "reason": reason} for file, reason in self.failures],
+            "notes": list(self.notes),
+        }
+
+    def json(self) -> str:
+        """As `as_dict`, in standard JSON: numbers that are not finite become null."""
+        return json.dumps(_finite(self.as_dict()), indent=2, allow_nan=False)
+
+    def csv(self) -> str:
+        """A row a volume and method."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, fieldnames=list(VolumeScore.__dataclass_fields__), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(volume) for volume in self.volumes)
+        return text.getvalue()
+
+    def markdown(self) -> str:
+        """Summary and volumes as two Markdown tables."""
+        return f"{_markdown(*self.summary_table())}\n\n{_markdown(*self.volume_table())}\n"
+
+    def summary_table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows of the summary, formatted: mean ± standard deviation [95 % interval]."""
+        header = ["method", "R", "acquisition", "volumes", "NMSE", "PSNR (dB)", "SSIM"]
+        rows = [
+            [
+                row.method,
+                _acceleration(row.acceleration),
+                row.acquisition,
+                str(row.volumes),
+                _show(row.nmse, 4),
+                _show(row.psnr, 2),
+                _show(row.ssim, 4),
+            ]
+            for row in self.summary
+        ]
+        return header, rows
+
+    def volume_table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows of the volumes, formatted."""
+        header = ["file", "method", "R", "lines", "slices", "NMSE", "PSNR (dB)", "SSIM", "seconds"]
+        rows = [
+            [
+                v.file,
+                v.method,
+                _acceleration(v.acceleration),
+                str(v.lines),
+                str(v.slices),
+                f"{v.nmse:.4f}",
+                f"{v.psnr:.2f}",
+                f"{v.ssim:.4f}",
+                f"{v.seconds:.2f}",
+            ]
+            for v in self.volumes
+        ]
+        return header, rows
+
+
+ALL = "all"
+
+OnVolume = Callable[[int, int, Scan, Reconstruction], None]
+
+
+def evaluate(
+    data: str | Path | Iterable[str | Path] | Sequence[Scan] | None = None,
+    methods: Sequence[str | Method] = ("zero-filled", "cs"),
+    *,
+    pairs: Sequence[Pair] = ((4.0, 0.08),),
+    mask: str | Columns | Path | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    weights: str | Path | None = None,
+    slices: tuple[int, int] | None = None,
+    device: str = "auto",
+    on_volume: OnVolume | None = None,
+) -> Evaluation:
+    """Reconstruct every scan by every method at every (acceleration, center_fraction), and score it.
+
+    Parameters
+    ----------
+    data
+        A folder, files, or scans; by default the built-in generated test set.
+    methods
+        Names, or methods made beforehand.
+    pairs
+        Each is evaluated; a scan that was undersampled already is used as acquired, once.
+    settings, weights
+        For the methods named that know them.
+    slices
+        First slice and one past the last, of each scan.
+    on_volume
+        Called after each reconstruction with how many are done and to do, the scan and the reconstruction.
+
+    Raises
+    ------
+    MriReconError
+        A setting that cannot work, or nothing at all that could be scored. Files that fail among others are
+        listed in `Evaluation.failures`.
+    """
+    made = [_make(method, methods, settings, weights) for method in methods]
+    for method in made:
+        resolve_device(device, learned=method.learned)
+    scans = _Scans.of(data)
+    total = len(scans) * len(made) * len(pairs)
+    volumes: list[VolumeScore] = []
+    failures: list[tuple[str, str]] = []
+    notes: list[str] = list(scans.notes)
+    done = 0
+    for name, scan in scans.read(failures):
+        if scan is None or scan.target is None:
+            if scan is not None:
+                failures.append((name, "It has no target, so there is nothing to score against."))
+            done += len(made) * len(pairs)
+            continue
+        as_acquired = False
+        for acceleration, center_fraction in pairs:
+            for method in made:
+                done += 1
+                if as_acquired:
+                    continue
+                try:
+                    result = reconstruct(
+                        scan,
+                        method,
+                        mask=mask,
+                        acceleration=acceleration,
+                        center_fraction=center_fraction,
+                        seed=seed,
+                        slices=slices,
+                        device=device,
+                    )
+                except MriReconError as error:
+                    failures.append((name, str(error)))
+                    continue
+                volumes.append(_volume_score(scan, result))
+                notes.extend(f"{name}: {note}" for note in result.notes)
+                if on_volume is not None:
+                    on_volume(done, total, scan, result)
+            # What the file dictates is the same at every pair.
+            as_acquired = bool(volumes) and volumes[-1].file == name and _dictated(scan, volumes[-1])
+    if not volumes:
+        reason = f" {failures[0][0]}: {failures[0][1]}" if failures else ""
+        raise ScanError(f"Nothing could be scored.{reason}")
+    described = {
+        "version": mri_recon.__version__,
+        "python": platform.python_version(),
+        "data": scans.description,
+        "methods": {result: dict(values) for result, values in _described(made)},
+        "pairs": [list(pair) for pair in pairs],
+        "mask": "file" if mask is not None and not isinstance(mask, str) else mask or "random",
+        "seed": "file name" if seed is None else seed,
+        "slices": list(slices) if slices else None,
+        "metrics": "per volume, centre square of the target's width, data_range = target volume's maximum",
+    }
+    return Evaluation(described, tuple(volumes), tuple(failures), tuple(dict.fromkeys(notes)))
+
+
+def score_reconstructions(folder: str | Path, targets: str | Path) -> Evaluation:
+    """Score images made elsewhere: each file of `folder` against the target in the file of its name.
+
+    Raises
+    ------
+    MriReconError
+        No pair of files could be scored.
+    """
+    volumes: list[VolumeScore] = []
+    failures: list[tuple[str, str]] = []
+    for path in find_scans([targets]):
+        try:
+            scan = read_scan(path)
+            if scan.target is None:
+                raise ScanError("It has no target, so there is nothing to score against.")
+            made = Path(folder) / path.name
+            if not made.exists():
+                raise ScanError(f"{folder} holds no file of that name.")
+            metrics = score(scan.target[: scan.n_slices], read_reconstruction(made))
+        except MriReconError as error:
+            failures.append((path.name, str(error)))
+            continue
+        nothing = VolumeScore(
+            path.name, "reconstructions", scan.acquisition, 0.0, None, 0, "", scan.n_slices,
+            metrics.nmse, metrics.psnr, metrics.ssim, 0.0, None,
+        )  # fmt: skip
+        volumes.append(nothing)
+    if not volumes:
+        reason = f" {failures[0][0]}: {failures[0][1]}" if failures else ""
+        raise ScanError(f"Nothing could be scored.{reason}")
+    described = {
+        "version": mri_recon.__version__,
+        "reconstructions": str(folder),
+        "targets": str(targets),
+        "metrics": "per volume, centre square of the target's width, data_range = target volume's maximum",
+    }
+    return Evaluation(described, tuple(volumes), tuple(failures))
+
+
+@dataclass(frozen=True)
+class _Scans:
+    """Scans to come, each opened when its turn has come."""
+
+    sources: Sequence[Path | Scan]
+    description: Any
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: str | Path | Iterable[str | Path] | Sequence[Scan] | None) -> _Scans:
+        if data is None:
+            generated = sample_set("test")
+            note = "No data was given: these are generated scans, kinder than measured ones."
+            return cls(generated, f"built-in generated test set, {len(generated)} scans", (note,))
+        if isinstance(data, str | Path):
+            data = [data]
+        items = list(data)
+        scans = [item for item in items if isinstance(item, Scan)]
+        if scans:
+            return cls(scans, [scan.name for scan in scans])
+        paths = find_scans([item for item in items if not isinstance(item, Scan)])
+        return cls(paths, [str(path) for path in paths])
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def read(self, failures: list[tuple[str, str]]) -> Iterator[tuple[str, Scan | None]]:
+        for source in self.sources:
+            if isinstance(source, Scan):
+                yield source.name, source
+                continue
+            try:
+                yield source.name, read_scan(source)
+            except MriReconError as error:
+                failures.append((source.name, str(error)))
+                yield source.name, None
+
+
+def _make(
+    method: str | Method,
+    all_methods: Sequence[str | Method],
+    settings: Mapping[str, Any] | None,
+    weights: str | Path | None,
+) -> Method:
+    """A method with those of the settings that it knows; a key that no method knows is refused by each."""
+    if isinstance(method, Method):
+        return method
+    from mri_recon.catalog import METHODS, look_up
+
+    cls: type[Method] = look_up("method", METHODS, method)
+    others: set[str] = set()
+    for other in all_methods:
+        if isinstance(other, str) and other != method:
+            others |= set(look_up("method", METHODS, other).model_fields)
+    own = {k: v for k, v in (settings or {}).items() if k in cls.model_fields or k not in others}
+    return make_method(method, own, weights if cls.learned else None)
+
+
+def _described(methods: Sequence[Method]) -> Iterator[tuple[str, dict[str, Any]]]:
+    from mri_recon.reconstruct import method_name_of
+
+    for method in methods:
+        yield method_name_of(method), method.model_dump(mode="json")
+
+
+def _dictated(scan: Scan, volume: VolumeScore) -> bool:
+    return scan.mask is not None or volume.center_fraction is None
+
+
+def _volume_score(scan: Scan, result: Reconstruction) -> VolumeScore:
+    assert result.metrics is not None  # only scans with a target come here
+    mask = result.mask
+    nominal = mask.acceleration if mask.acceleration is not None else mask.effective_acceleration
+    return VolumeScore(
+        file=scan.name,
+        method=result.method,
+        acquisition=scan.acquisition,
+        acceleration=round(nominal, 2),
+        center_fraction=mask.center_fraction,
+        lines=mask.n_lines,
+        mask_sha256=mask.sha256,
+        slices=len(result.image),
+        nmse=result.metrics.nmse,
+        psnr=result.metrics.psnr,
+        ssim=result.metrics.ssim,
+        seconds=result.seconds,
+        converged=all(c.converged for c in result.convergence) if result.convergence else None,
+    )
+
+
+def _summary(group: Sequence[VolumeScore], metric: str) -> Summary:
+    values = np.array([getattr(volume, metric) for volume in group], dtype=float)
+    low, high = bootstrap_interval(values)
+    std = float(values.std(ddof=1)) if values.size > 1 and np.isfinite(values).all() else float("nan")
+    return Summary(float(values.mean()), std, low, high)
+
+
+def bootstrap_interval(values: NDArray[np.floating], *, draws: int = 2000) -> tuple[float, float]:
+    """95 % interval of the mean over volumes, by resampling them with a fixed seed.
+
+    Not a number where there are fewer than two values, of which no interval can be known.
+    """
+    if values.size < 2 or not np.isfinite(values).all():
+        return float("nan"), float("nan")
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(values.size, size=(draws, values.size))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _show(summary: Summary, digits: int) -> str:
+    text = f"{summary.mean:.{digits}f}"
+    if not np.isnan(summary.std):
+        text += f" ± {summary.std:.{digits}f} [{summary.low:.{digits}f}, {summary.high:.{digits}f}]"
+    return text
+
+
+def _acceleration(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}" if value else "–"
+
+
+def _markdown(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

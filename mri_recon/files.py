@@ -1,0 +1,150 @@
+"""Writing a file so that it is there whole or not at all.
+
+Everything mri-recon writes goes through `atomic_output`: HDF5, PNG, CSV, JSON, HTML, weights.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mri_recon.errors import OutputError
+
+_REASONS = {
+    errno.ENOSPC: ("the disk is full", "Free some space or write to another disk."),
+    errno.EDQUOT: ("your disk quota is used up", "Free some space or write to another disk."),
+    errno.EFBIG: ("the file would be larger than allowed", "Raise `ulimit -f` or write to another disk."),
+    errno.EROFS: ("the file system is read-only", "Write to another folder."),
+    errno.EIO: ("the disk reported an input/output error", "Write to another disk."),
+    errno.EACCES: ("permission denied", "Write to a folder that is yours, or change its permissions."),
+    errno.EPERM: ("permission denied", "Write to a folder that is yours, or change its permissions."),
+    errno.ENOENT: ("its folder does not exist", "Create the folder first."),
+    errno.ENOTDIR: ("part of its path is a file, not a folder", "Write to a folder."),
+    errno.ENAMETOOLONG: ("the name is too long", "Choose a shorter name."),
+    errno.ELOOP: ("its path is a loop of links", "Remove the link or write elsewhere."),
+}
+
+# A library that wraps the system's error often forgets to say which file: these can only be about one
+# being written.
+_ONLY_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+
+
+def one_line(text: object) -> str:
+    """Make `text` fit for an error message: one line, nothing a terminal would act on."""
+    return "".join(c if c.isprintable() else " " for c in str(text)).strip()
+
+
+def output_error(path: Path, error: BaseException) -> OutputError:
+    """Say in the user's terms why `path` could not be written."""
+    unknown = (getattr(error, "strerror", None) or str(error) or type(error).__name__, "Write elsewhere.")
+    reason, fix = _REASONS.get(_error_number(error) or 0, unknown)
+    return OutputError(f"Cannot write {one_line(path)}: {one_line(reason)}. {fix}")
+
+
+def make_folder(path: str | Path) -> Path:
+    """Create a folder for results, and those above it, unless it is there.
+
+    Raises
+    ------
+    OutputError
+        It cannot be created, or something of that name is not a folder.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        message = f"Cannot write to {one_line(folder)}: it is a file, not a folder. Choose another name."
+        raise OutputError(message) from error
+    except (OSError, ValueError) as error:
+        raise output_error(folder, error) from error
+    return folder
+
+
+@contextmanager
+def atomic_output(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary path to write to; it takes the name `path` when the block ends without an error.
+
+    The temporary file lies beside `path`, hidden, ending in ``.part`` (so tell a library that guesses the
+    format from the name which one is meant). Whatever goes wrong, Ctrl-C included, it is removed and what
+    was at `path` before stays as it was. Where `path` is a link, the file it points to is replaced.
+
+    Raises
+    ------
+    OutputError
+        `path` exists and `overwrite` is not set, is a folder, or cannot be written: the message says why.
+    """
+    asked = Path(path)
+    final = _final_path(asked, overwrite=overwrite)
+    part = final.with_name(f".{final.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    try:
+        part.open("xb").close()  # a folder that cannot be written is known before the work, not after
+        yield part
+        with part.open("r+b") as file:
+            os.fsync(file.fileno())
+        if not overwrite and final.exists():
+            raise _exists(asked)
+        part.replace(final)
+        _sync_folder(final.parent)
+    except OutputError:
+        raise
+    except Exception as error:
+        if _is_about(error, part):
+            raise output_error(asked, error) from error
+        raise
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def _final_path(path: Path, *, overwrite: bool) -> Path:
+    try:
+        final = path.resolve()
+        mode = final.lstat().st_mode
+    except FileNotFoundError:
+        return final
+    except (OSError, RuntimeError, ValueError) as error:  # Python 3.11 reports a loop as RuntimeError
+        raise output_error(path, error) from error
+    if stat.S_ISDIR(mode):
+        raise OutputError(f"Cannot write {one_line(path)}: it is a folder. Give a file name inside it.")
+    if not stat.S_ISREG(mode):
+        raise OutputError(f"Cannot write {one_line(path)}: it is not a regular file. Give another name.")
+    if not overwrite:
+        raise _exists(path)
+    return final
+
+
+def _exists(path: Path) -> OutputError:
+    return OutputError(
+        f"{one_line(path)} exists; pass --overwrite (overwrite=True) to replace it, or choose another name."
+    )
+
+
+def _is_about(error: Exception, part: Path) -> bool:
+    filename = getattr(error, "filename", None)
+    if filename is not None:
+        return str(filename) == str(part)
+    return _error_number(error) in _ONLY_WRITING
+
+
+def _error_number(error: BaseException) -> int | None:
+    if isinstance(error, OSError):
+        return error.errno
+    # safetensors (Rust) and HDF5 (C) keep the system's number in the text only.
+    found = re.search(r"\b(?:os error|errno =) (\d+)", str(error))
+    return int(found.group(1)) if found else None
+
+
+def _sync_folder(folder: Path) -> None:
+    # The new name must survive a power cut as well; not every system can sync a folder, and none need fail.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

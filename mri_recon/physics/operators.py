@@ -1,0 +1,49 @@
+"""The forward model of the measurement, y = M F S x."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mri_recon.physics.coils import combine, expand
+from mri_recon.physics.fourier import Array, fftc, ifftc
+
+
+class SenseOperator:
+    r"""Image to undersampled multi-coil k-space: :math:`A = M F S` [1]_.
+
+    Parameters
+    ----------
+    mask
+        Bool or real, broadcastable to k-space: `(1, 1, 1, width)` for columns.
+    smaps
+        Coil maps `(slice, coil, height, width)`. One coil is a map of ones.
+    axes
+        The axes that F transforms. With ``(-1,)`` the readout is left in the image domain: columns are
+        sampled whole, so the readout transform is unitary, commutes with M and can be taken off the data once.
+
+    References
+    ----------
+    .. [1] Pruessmann et al. (1999), SENSE: sensitivity encoding for fast MRI, Magn Reson Med 42:952-962.
+    """
+
+    def __init__(self, mask: Array, smaps: Array, axes: Sequence[int] = (-2, -1)) -> None:
+        self.mask = mask
+        self.smaps = smaps
+        self.axes = tuple(axes)
+
+    def __call__(self, image: Array) -> Array:
+        """K-space `(slice, coil, height, width)` of an image `(slice, height, width)`."""
+        return self.mask * fftc(expand(image, self.smaps), self.axes)
+
+    def adjoint(self, kspace: Array) -> Array:
+        """Image `(slice, height, width)`: the zero-filled inverse transform, combined over coils."""
+        return combine(ifftc(self.mask * kspace, self.axes), self.smaps)
+
+    def normal(self, image: Array) -> Array:
+        """`adjoint` after the forward model, AᴴA x."""
+        return self.adjoint(self(image))
+
+
+def sense_operator(mask: Array, smaps: Array, axes: Sequence[int] = (-2, -1)) -> SenseOperator:
+    """The one forward model, for simulation, iterative methods and networks alike."""
+    return SenseOperator(mask, smaps, axes)

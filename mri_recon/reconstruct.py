@@ -1,0 +1,237 @@
+"""The one pipeline from a scan to images: mask → scale → maps → method → unscale → crop.
+
+>>> from mri_recon import read_scan, reconstruct
+>>> result = reconstruct(read_scan("scan.h5"), method="cs", acceleration=4)  # doctest: +SKIP
+>>> result.image.shape, result.metrics.psnr  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import array_api_compat
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_recon.catalog import METHODS, look_up
+from mri_recon.data.sampling import Sampling, choose_mask
+from mri_recon.data.scan import Scan
+from mri_recon.device import resolve_device, to_device, to_numpy
+from mri_recon.errors import ScanError, SettingsError
+from mri_recon.methods.base import Convergence, Method
+from mri_recon.metrics import Metrics, score
+from mri_recon.physics.coils import rss
+from mri_recon.physics.espirit import calibration_region, espirit_maps
+from mri_recon.physics.fourier import Array, ifftc
+from mri_recon.physics.geometry import center_crop
+from mri_recon.physics.masks import Columns, SamplingMask
+from mri_recon.settings import validated
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """A reconstructed volume and all that is needed to say how it was made.
+
+    Parameters
+    ----------
+    image
+        Magnitude, `(slice, h, w)` float32, cropped to the target's or header's size.
+    slices
+        First slice and one past the last, of the scan's.
+    metrics
+        None where the scan has no target.
+    convergence
+        One entry a slice for methods that iterate, else empty.
+    notes
+        What had to be assumed, one sentence each.
+    """
+
+    name: str
+    image: NDArray[np.float32]
+    mask: SamplingMask
+    method: str
+    settings: Mapping[str, Any]
+    slices: tuple[int, int]
+    metrics: Metrics | None
+    seconds: float
+    convergence: tuple[Convergence, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def reconstruct(
+    scan: Scan,
+    method: str | Method = "cs",
+    *,
+    mask: str | Columns | Path | None = None,
+    acceleration: float | Sequence[float] | None = None,
+    center_fraction: float | Sequence[float] | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    weights: str | Path | None = None,
+    slices: tuple[int, int] | None = None,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> Reconstruction:
+    """Reconstruct a scan, slice by slice.
+
+    A fully sampled scan is first undersampled; one that was undersampled already is used as acquired.
+
+    Parameters
+    ----------
+    method
+        A name of `mri_recon.catalog.METHODS`, or a method made beforehand.
+    mask
+        Kind of mask, a mask `(width,)`, or the path of one saved with `numpy.save`; random columns by default.
+    acceleration, center_fraction
+        One pair, or lists of pairs of which the seed picks one; 4 and 0.08 by default.
+    seed
+        By default the file name is the seed, so that masks equal fastMRI's.
+    settings
+        The method's settings, such as ``{"tv_weight": 0.005}``.
+    weights
+        Weights of a learned method; by default the shipped ones.
+    slices
+        First slice and one past the last.
+    device
+        "auto", "cpu", "cuda" or "mps".
+    progress
+        Called with the number of slices done and to do.
+
+    Raises
+    ------
+    MriReconError
+        A scan, a setting or weights that cannot work; the message says what to do.
+    """
+    started = time.perf_counter()
+    if isinstance(method, str):
+        method_name, method = method, make_method(method, settings, weights)
+    else:
+        method_name = method_name_of(method)
+    place = resolve_device(device, learned=method.learned)
+    sampling_mask, notes = choose_mask(scan, Sampling.of(mask, acceleration, center_fraction, seed))
+    first, stop = check_slices(scan, slices)
+    convergence: list[Convergence] = []
+    image: NDArray[np.float32] | None = None
+    for index in range(first, stop):
+        # One slice at a time: memory stays that of a slice, and no slice's result depends on its neighbours.
+        one = _reconstruct_slice(scan, index, method, sampling_mask.columns, place, convergence)
+        if image is None:
+            image = np.empty((stop - first, *one.shape[1:]), dtype=np.float32)
+        image[index - first] = one[0]
+        if progress is not None:
+            progress(index - first + 1, stop - first)
+    assert image is not None  # check_slices leaves at least one
+    metrics = None if scan.target is None else score(scan.target[first:stop], image)
+    return Reconstruction(
+        name=scan.name,
+        image=image,
+        mask=sampling_mask,
+        method=method_name,
+        settings=method.model_dump(mode="json"),
+        slices=(first, stop),
+        metrics=metrics,
+        seconds=time.perf_counter() - started,
+        convergence=tuple(convergence),
+        notes=(*scan.notes, *notes),
+    )
+
+
+def make_method(
+    name: str, settings: Mapping[str, Any] | None = None, weights: str | Path | None = None
+) -> Method:
+    """Make the method that the catalog lists under a name.
+
+    Raises
+    ------
+    SettingsError
+        An unknown name or setting, or weights for a method that takes none.
+    """
+    cls: type[Method] = look_up("method", METHODS, name)
+    values = dict(settings or {})
+    if weights is not None:
+        if not cls.learned:
+            raise SettingsError(f"Method {name} has no weights. Leave --weights out, or use --method unet.")
+        values["weights"] = weights
+    return validated(cls, values, f"Settings of method {name}")
+
+
+def method_name_of(method: Method) -> str:
+    """Name under which the catalog lists the class of a method, else the class's own."""
+    path = f"{type(method).__module__}:{type(method).__qualname__}"
+    return next((name for name, entry in METHODS.items() if entry.path == path), type(method).__name__)
+
+
+def kspace_scale(kspace: NDArray[np.complexfloating], columns: Columns) -> NDArray[np.float32]:
+    r"""The scale of each slice, by which k-space is divided so that a weight means the same on every scan.
+
+    About the brightness of the image: the 90th percentile of the RSS image of the central block (at most 32×32),
+    over :math:`\sqrt{\text{size} / \text{block}}`. It agrees with ``bart pics`` where that uses its percentile, so
+    published weights carry over.
+
+    Parameters
+    ----------
+    kspace
+        `(slice, coil, height, width)`.
+    columns
+        Acquired columns, `(width,)`. Where the centre is not among them, all of them stand in for it.
+
+    Returns
+    -------
+    NDArray
+        `(slice, 1, 1, 1)`; one for a slice that is empty.
+    """
+    centered = bool(columns[columns.size // 2])
+    block = calibration_region(kspace, columns) if centered else kspace
+    image = np.sort(rss(ifftc(block)).reshape(len(block), -1), axis=-1)
+    percentile = image[:, int(0.9 * image.shape[-1])]
+    n_block = block.shape[-2] * (block.shape[-1] if centered else int(columns.sum()) ** 2 / columns.size)
+    scale = percentile * np.sqrt(n_block / (kspace.shape[-2] * kspace.shape[-1]))
+    return np.where(scale > 0, scale, 1).astype(np.float32).reshape(-1, 1, 1, 1)
+
+
+def check_slices(scan: Scan, slices: tuple[int, int] | None) -> tuple[int, int]:
+    """The range of slices asked for, checked against the scan; all of them where none was."""
+    first, stop = slices if slices is not None else (0, scan.n_slices)
+    if not 0 <= first < stop <= scan.n_slices:
+        raise SettingsError(
+            f"{scan.name}: slices {first}:{stop} are not all there: it has {scan.n_slices}, 0:{scan.n_slices}."
+        )
+    return first, stop
+
+
+def _reconstruct_slice(
+    scan: Scan,
+    index: int,
+    method: Method,
+    columns: Columns,
+    device: str,
+    convergence: list[Convergence],
+) -> NDArray[np.float32]:
+    kspace = scan.kspace[index : index + 1] * columns
+    scale = kspace_scale(kspace, columns)
+    kspace = to_device((kspace / scale).astype(np.complex64), device)
+    mask = to_device(columns.reshape(1, 1, 1, -1), device)
+    smaps = estimate_maps(kspace, columns) if method.needs_smaps and scan.n_coils > 1 else None
+    image = method(kspace, mask, smaps, convergence.append)
+    xp = array_api_compat.array_namespace(image)
+    magnitude = to_numpy(xp.abs(center_crop(image, scan.crop_shape))) * scale[:, 0]
+    if not np.isfinite(magnitude).all():
+        raise ScanError(
+            f"{scan.name}, slice {index}: the reconstruction is not finite. Check the scan's values, or try --method cs."
+        )
+    return magnitude.astype(np.float32)
+
+
+def estimate_maps(kspace: Array, columns: Columns) -> Array:
+    """Coil maps of each slice from its own centre lines, shaped as `kspace`."""
+    xp = array_api_compat.array_namespace(kspace)
+    shape = (kspace.shape[-2], kspace.shape[-1])
+    return xp.stack(
+        [espirit_maps(calibration_region(kspace[s, ...], columns), shape) for s in range(kspace.shape[0])]
+    )

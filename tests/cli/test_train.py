@@ -1,0 +1,125 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mri_recon.checkpoint import load_network, load_state
+from mri_recon.cli.train import command
+
+TINY = """
+[network]
+channels = 4
+levels = 2
+
+[generated]
+n_slices = 6
+sizes = [[32, 32]]
+n_coils = [1]
+n_validation_scans = 1
+
+[training]
+epochs = 2
+batch_size = 2
+"""
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+def call(*arguments):
+    return command.main([str(a) for a in arguments], standalone_mode=False)
+
+
+def run(*arguments, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "mri_recon", "train", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        **options,
+    )
+
+
+def test_train_then_more_epochs(config, tmp_path, capsys):
+    output = tmp_path / "run"
+    call(config, "-o", output, "--device", "cpu", "--json")
+    out, err = capsys.readouterr()
+    result = json.loads(out)  # alone on standard output
+    assert result["epochs"] == 2
+    assert result["weights"] == str(output / "best.safetensors")
+    assert set(result["validation"]) == {"nmse", "psnr", "ssim"}
+    assert "training on 6 generated images" in err
+    assert "Epoch 2 of 2: loss" in err
+    assert f"--method unet --weights {output / 'best.safetensors'}" in err
+    network, info = load_network(output / "best.safetensors")
+    assert info.settings.model_dump()["channels"] == 4
+
+    # --resume needs no configuration: the folder holds it.
+    call("-o", output, "--resume", "--epochs", 3, "--device", "cpu")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "Epoch 3 of 3" in err
+    assert "Epoch 2" not in err
+    assert len((output / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_options_reach_the_run(config, tmp_path, capsys):
+    output = tmp_path / "run"
+    options = ["--epochs", 1, "--seed", 7, "--set", "optimizer.lr=1e-4", "--set", "network.norm=none"]
+    call(config, "-o", output, *options, "--device", "cpu")
+    _, info = load_network(output / "last.safetensors")
+    assert info.config["training"]["epochs"] == 1
+    assert info.config["training"]["seed"] == 7
+    assert info.config["optimizer"]["lr"] == 1e-4
+    assert info.settings.model_dump()["norm"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "optimizer.lr=fast"], r"[optimizer] lr: expected a valid number"),
+        (["--set", "training.epoch=3"], "Did you mean 'epochs'?"),
+        (["--resume"], "There is no run in"),
+        (["--resume", "--overwrite"], "give one of them"),
+        (["--data", "nowhere"], "nowhere is not a folder"),
+        (["nowhere.toml"], "There is no configuration file nowhere.toml"),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_code_2(tmp_path, arguments, message):
+    process = run("-o", tmp_path / "run", *arguments)
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+    assert out == ""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_can_go_on(config, tmp_path, number):
+    output = tmp_path / "run"
+    process = run(config, "-o", output, "--epochs", 100_000, "--set", "training.max_minutes=0")
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
+    err = ""
+    for line in process.stderr:
+        err += line
+        if line.startswith("Epoch 1 "):
+            process.send_signal(number)
+    process.wait()
+    watchdog.cancel()
+    assert process.returncode == 130, err
+    assert f"mri-recon train -o {output} --resume" in err
+    assert "Traceback" not in err
+    load_network(output / "last.safetensors")
+    position = load_state(output / "resume.pt")["position"]
+    assert position["epoch"] >= 1
+    assert not list(output.glob("*.part"))

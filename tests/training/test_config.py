@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from mri_recon.errors import SettingsError
+from mri_recon.settings import parse_assignments
+from mri_recon.training.config import TrainingConfig, load_config, to_toml
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+def write(tmp_path, text):
+    path = tmp_path / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_quick_config_is_the_default():
+    assert load_config(CONFIGS / "unet_quick.toml") == TrainingConfig() == load_config()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda p: p.stem)
+def test_every_config_loads_and_survives_writing(path, tmp_path):
+    config = load_config(path)
+    assert load_config(write(tmp_path, to_toml(config))) == config
+
+
+def test_the_serious_config_is_the_missions_network():
+    network = load_config(CONFIGS / "unet.toml").network.model_dump()
+    assert (network["channels"], network["levels"], network["norm"]) == (32, 4, "group")
+
+
+def test_what_is_left_out_is_the_default(tmp_path):
+    config = load_config(write(tmp_path, "[training]\nepochs = 3\n[network]\nchannels = 8\n"))
+    assert config.training.epochs == 3
+    assert config.training.batch_size == TrainingConfig().training.batch_size
+    assert config.network.model_dump() == {
+        "name": "unet", "channels": 8, "levels": 4, "norm": "group", "dropout": 0.0, "residual": True,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('[optimizer]\nlr = "fast"', r"\[optimizer\] lr: expected a valid number.*, got 'fast'"),
+        ("[optimizer]\nlr = -1", r"\[optimizer\] lr: expected greater than 0, got -1"),
+        ("[optimizer]\nlr = nan", r"\[optimizer\] lr: expected"),
+        ("[training]\nepoch = 3", r"no key 'epoch' in \[training\]. Did you mean 'epochs'"),
+        ("[trainin]\nepochs = 3", r"no key 'trainin' at the top. Did you mean 'training'"),
+        ("[network]\nchanels = 3", r"no key 'chanels' in \[network\]. Did you mean 'channels'"),
+        ('[network]\nnorm = "batchgroup"', r"\[network\] norm: expected 'group', 'instance' or 'none'"),
+        ("[network]\nchannels = 0", r"\[network\] channels: expected greater than or equal to 1, got 0"),
+        ('[network]\nname = "unett"', r"no network 'unett'. Did you mean 'unet'"),
+        ('[masks]\nkind = "randm"', r"\[masks\] kind: expected a mask .*Did you mean 'random'.* got 'randm'"),
+        ("[masks]\naccelerations = [4, 8]", r"\[masks\]: expected as many accelerations as center_fractions"),
+        ('[training]\nloss = "l2"', r"\[training\] loss: expected 'l1', 'ssim' or 'l1\+ssim', got 'l2'"),
+        ("[training]\nepochs = 2.5", r"\[training\] epochs: expected .*integer.*, got 2.5"),
+        ("[generated]\nnoise = [0.1, 0.01]", r"\[generated\]: expected noise.*least, most"),
+        ("training = 3", r"training: expected a valid dictionary.*, got 3"),
+        ("[training", "is not TOML"),
+    ],
+)
+def test_errors_name_the_key(tmp_path, text, message):
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_config(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+    assert "config.toml" in str(caught.value)
+
+
+def test_a_missing_config_is_an_error(tmp_path):
+    with pytest.raises(SettingsError, match="There is no configuration file"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_assignments_are_toml_values():
+    values = parse_assignments(
+        ("optimizer.lr=1e-4", "network.norm=none", "masks.accelerations=[4, 8]", "data.flips=false")
+    )
+    assert values == {
+        "optimizer": {"lr": 1e-4},
+        "network": {"norm": "none"},
+        "masks": {"accelerations": [4, 8]},
+        "data": {"flips": False},
+    }
+
+
+def test_assignments_change_the_config():
+    config = load_config(None, parse_assignments(("optimizer.lr=1e-4", "network.norm=none")))
+    assert config.optimizer.lr == 1e-4
+    assert config.network.model_dump() == {**TrainingConfig().network.model_dump(), "norm": "none"}
+
+
+@pytest.mark.parametrize("assignment", ["lr", "=3", "optimizer.=3"])
+def test_a_malformed_assignment_is_an_error(assignment):
+    with pytest.raises(SettingsError, match="Expected key=value"):
+        parse_assignments((assignment,))

@@ -1,0 +1,190 @@
+import json
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mri_recon.checkpoint import load_network
+from mri_recon.data.phantom import sample_scan, sample_set
+from mri_recon.data.storage import write_scan
+from mri_recon.errors import OutputError, SettingsError, WeightsError
+from mri_recon.networks.unet import UNet
+from mri_recon.reconstruct import reconstruct
+from mri_recon.settings import merged, validated
+from mri_recon.training.config import ScheduleSettings, TrainingConfig
+from mri_recon.training.loop import learning_rate, train
+from mri_recon.training.losses import loss
+
+TINY = {
+    "network": {"channels": 4, "levels": 2, "dropout": 0.2},
+    "generated": {"n_slices": 6, "sizes": [[32, 32]], "n_coils": [1, 2], "n_validation_scans": 1},
+    "training": {"epochs": 4, "batch_size": 2, "max_minutes": 0},
+    "schedule": {"warmup_steps": 2},
+}
+
+
+def tiny(**changes):
+    return validated(TrainingConfig, merged(TINY, changes), "test")
+
+
+def stop_at(step: int, stage: str = "step") -> Callable:
+    def progress(event):
+        if event.stage == stage and event.done == step:
+            raise KeyboardInterrupt
+
+    return progress
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run that was never stopped."""
+    folder = tmp_path_factory.mktemp("whole")
+    events = []
+    result = train(tiny(), output=folder, device="cpu", progress=events.append)
+    return result, events
+
+
+def test_it_overfits_one_slice():
+    torch.manual_seed(0)
+    scan = sample_scan(height=48, width=48, n_coils=2, seed=1)
+    kspace, target = torch.from_numpy(scan.kspace), torch.from_numpy(scan.target)
+    mask = torch.zeros(1, 1, 1, 48, dtype=torch.bool)
+    mask[..., ::3], mask[..., 22:27] = True, True
+    network = UNet(8, 3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    losses = []
+    for _ in range(150):
+        value = loss("l1", network(kspace, mask, None), target, target.amax((1, 2)), 0.1)
+        optimizer.zero_grad()
+        value.backward()
+        optimizer.step()
+        losses.append(value.item())
+    assert losses[-1] < losses[0] / 5
+
+
+def test_a_run_folder_says_everything(whole):
+    result, events = whole
+    assert {p.name for p in result.folder.iterdir()} == {
+        "config.toml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors", "resume.pt",
+    }  # fmt: skip
+    run = json.loads((result.folder / "run.json").read_text())
+    assert run["seed"] == 0
+    assert run["torch"] == torch.__version__
+    assert run["validation"] == ["head_val_0000.h5"]
+    rows = [json.loads(line) for line in (result.folder / "metrics.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert result.validation.ssim == max(row["ssim"] for row in rows)
+    _, info = load_network(result.weights)
+    assert info.metrics["ssim"] == result.validation.ssim
+    assert info.config["training"]["batch_size"] == 2
+
+
+def test_progress_counts_up_to_the_end(whole):
+    _, events = whole
+    steps = [event for event in events if event.stage == "step"]
+    n_steps = steps[-1].total
+    assert [event.done for event in steps] == list(range(1, n_steps + 1))
+    assert [event.done for event in events if event.stage == "data"] == [1, 2, 3, 4, 5, 6]
+    assert [event.epoch for event in events if event.stage == "epoch"] == [1, 2, 3, 4]
+    assert steps[-1].seconds_left == 0
+    assert steps[0].seconds_left > 0
+    assert steps[0].validation is None
+    assert steps[-1].validation is not None
+
+
+def test_validation_scores_are_what_reconstruct_gets(whole):
+    result, _ = whole
+    scan = sample_set("val", 1)[0]
+    ours = reconstruct(scan, "unet", weights=result.weights, device="cpu").metrics
+    theirs = reconstruct(scan, "zero-filled").metrics
+    assert ours.ssim == pytest.approx(result.validation.ssim, abs=1e-4)
+    assert ours.psnr == pytest.approx(result.validation.psnr, abs=1e-3)
+    assert theirs.psnr == pytest.approx(result.zero_filled.psnr, abs=1e-3)
+
+
+@pytest.mark.parametrize("stage", ["step", "epoch"])
+def test_a_resumed_run_is_the_run_that_never_stopped(whole, tmp_path, stage):
+    result, events = whole
+    steps_per_epoch = events[-1].total // 4
+    stop = 2 * steps_per_epoch + (1 if stage == "step" else 0)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny(), output=tmp_path, device="cpu", progress=stop_at(stop, stage))
+    torch.rand(3)  # what others draw in between does not matter
+    resumed = train(tiny(), output=tmp_path, device="cpu", resume=True)
+    for name in ("last.safetensors", "best.safetensors"):
+        ours, theirs = load_file(tmp_path / name), load_file(result.folder / name)
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    assert (tmp_path / "metrics.jsonl").read_text() == (result.folder / "metrics.jsonl").read_text()
+    assert resumed.validation == result.validation
+
+
+def test_training_leaves_the_random_numbers_of_others_alone(tmp_path):
+    torch.manual_seed(5)
+    expected = torch.rand(4)
+    torch.manual_seed(5)
+    train(tiny(training={"epochs": 1}), output=tmp_path, device="cpu")
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_another_seed_is_another_network(whole, tmp_path):
+    result, _ = whole
+    other = train(tiny(training={"seed": 1, "epochs": 1}), output=tmp_path, device="cpu")
+    ours, theirs = load_file(other.folder / "last.safetensors"), load_file(result.folder / "last.safetensors")
+    assert not torch.equal(ours["unet.conv.layers.0.weight"], theirs["unet.conv.layers.0.weight"])
+
+
+def test_a_run_is_not_lost_by_accident(whole):
+    result, _ = whole
+    before = result.weights.read_bytes()
+    with pytest.raises(OutputError, match=r"--resume.*--overwrite"):
+        train(tiny(), output=result.folder, device="cpu")
+    with pytest.raises(SettingsError, match=r"done all of its 4 epochs"):
+        train(tiny(), output=result.folder, device="cpu", resume=True)
+    with pytest.raises(SettingsError, match=r"\[network\] channels = 4, not 8"):
+        train(tiny(network={"channels": 8}), output=result.folder, device="cpu", resume=True)
+    assert result.weights.read_bytes() == before
+
+
+def test_nothing_to_resume_is_said(tmp_path):
+    with pytest.raises(WeightsError, match="no checkpoint"):
+        train(tiny(), output=tmp_path, device="cpu", resume=True)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"epoch \d+, batch \d+: generated slice \d+.*optimizer.lr") as caught:
+        train(tiny(optimizer={"lr": 1e30}, training={"clip_norm": 1e9}), output=tmp_path, device="cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_time_limit_ends_a_run_cleanly(tmp_path):
+    result = train(tiny(training={"max_minutes": 1e-4, "epochs": 1000}), output=tmp_path, device="cpu")
+    assert result.shortened
+    assert result.epochs == 1
+    load_network(result.weights)
+
+
+def test_training_on_scans_of_mixed_shapes(tmp_path):
+    (tmp_path / "scans").mkdir()
+    for seed, (height, width, n_coils) in enumerate([(32, 24, 1), (32, 24, 2), (36, 28, 1), (33, 25, 1)]):
+        scan = sample_scan(height=height, width=width, n_slices=2, n_coils=n_coils, seed=seed)
+        write_scan(tmp_path / "scans" / scan.name, scan)
+    masks = {"accelerations": [2.0], "center_fractions": [0.2]}
+    config = tiny(training={"epochs": 2}, data={"validation_fraction": 0.3}, masks=masks)
+    result = train(config, data=tmp_path / "scans", output=tmp_path / "run", device="cpu")
+    assert math.isfinite(result.validation.psnr)
+    assert result.epochs == 2
+
+
+def test_the_learning_rate_rises_then_falls():
+    cosine = ScheduleSettings(kind="cosine", warmup_steps=9)
+    rates = [learning_rate(cosine, 1.0, step, 100) for step in range(100)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) > 0.97
+    assert rates[50] == pytest.approx(0.5)
+    assert rates[-1] < 1e-3
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    constant = ScheduleSettings(kind="constant", warmup_steps=0)
+    assert {learning_rate(constant, 0.3, step, 10) for step in range(10)} == {0.3}
