@@ -223,7 +223,7 @@ def _reconstruct_slice(
     magnitude = to_numpy(xp.abs(center_crop(image, scan.crop_shape))) * scale[:, 0]
     if not np.isfinite(magnitude).all():
         raise ScanError(
-            f"{scan.name}, slice {index}: the reconstruction is not finite. Check the scan's values, or try --method cs."
+            f"{scan.name}, slice {index}: the reconstruction is not finite. Look at the scan's values."
         )
     return magnitude.astype(np.float32)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array_api_compat
 import numpy as np
+from numpy.typing import NDArray
 
 from mri_recon.errors import SettingsError
 from mri_recon.physics.fourier import Array, fftc, ifftc
@@ -15,7 +16,7 @@ def espirit_maps(
     shape: tuple[int, int],
     *,
     kernel_size: int = 6,
-    threshold: float = 0.03,
+    threshold: float = 0.02,
     crop: float = 0.0,
 ) -> Array:
     r"""Coil maps as the leading eigenvectors of the calibration data's own consistency [1]_.
@@ -31,7 +32,7 @@ def espirit_maps(
     shape
         (height, width) of the maps.
     kernel_size
-        Side of the window; halved where the calibration region is under twice as wide.
+        Side of the window, less along an axis where the calibration region is narrow.
     threshold
         Singular values of the calibration matrix below this part of the largest are noise.
     crop
@@ -48,6 +49,13 @@ def espirit_maps(
        Magn Reson Med 71:990-1001.
     """
     xp = array_api_compat.array_namespace(calibration)
+    n_coils = calibration.shape[0]
+    if not xp.any(calibration != 0):
+        # An empty slice prefers no coil.
+        equal = xp.ones(
+            (n_coils, *shape), dtype=calibration.dtype, device=array_api_compat.device(calibration)
+        )
+        return equal / n_coils**0.5
     kernel = (
         _kernel_side(kernel_size, calibration.shape[-2]),
         _kernel_side(kernel_size, calibration.shape[-1]),
@@ -62,10 +70,10 @@ def espirit_maps(
     chunks = []
     for top in range(0, shape[0], CHUNK_ROWS):
         g = xp.tensordot(along_height[top : top + CHUNK_ROWS, :], half, axes=((1,), (2,)))
-        g = xp.permute_dims(g, (0, 3, 1, 2))  # (row, width, coil, coil)
-        start = xp.permute_dims(reference[:, top : top + CHUNK_ROWS, :], (1, 2, 0))
+        g = xp.permute_dims(g, (1, 2, 0, 3))  # (coil, coil, row, width)
+        start = reference[:, top : top + CHUNK_ROWS, :]
         chunks.append(_leading_eigenvectors(g, start, crop))
-    return xp.permute_dims(xp.concat(chunks, axis=0), (2, 0, 1))
+    return xp.concat(chunks, axis=1)
 
 
 CHUNK_ROWS = 32
@@ -75,8 +83,8 @@ POWER_ITERATIONS = 20
 
 
 def _kernel_side(kernel_size: int, n: int) -> int:
-    """As asked, or less where a narrow calibration region would hold too few windows."""
-    return max(1, min(kernel_size, (n + 1) // 2))
+    """As asked, or about a third of a narrow calibration region: with few windows a larger kernel fits noise."""
+    return max(1, min(kernel_size, max(3, (n + 1) // 3), (n + 1) // 2))
 
 
 def _signal_subspace(calibration: Array, kernel: tuple[int, int], threshold: float) -> Array:
@@ -94,10 +102,15 @@ def _signal_subspace(calibration: Array, kernel: tuple[int, int], threshold: flo
         axis=1,
     )
     matrix = xp.reshape(windows, (n_coils * kh * kw, -1))
-    values, vectors = xp.linalg.eigh(xp.matmul(matrix, xp.conj(matrix).T))
-    # Eigenvalues are squared singular values.
+    # The smaller of the two Gram matrices will do; its eigenvalues are squared singular values.
+    wide = matrix.shape[0] > matrix.shape[1]
+    small = xp.conj(matrix).T if wide else matrix
+    values, vectors = xp.linalg.eigh(xp.matmul(small, xp.conj(small).T))
     keep = values > threshold**2 * values[-1]
-    return xp.reshape(vectors[:, keep].T, (-1, n_coils, kh, kw))
+    vectors = vectors[:, keep]
+    if wide:
+        vectors = xp.matmul(matrix, vectors) / xp.sqrt(values[keep])
+    return xp.reshape(vectors.T, (-1, n_coils, kh, kw))
 
 
 def _kernel_gram(vectors: Array, kernel: tuple[int, int]) -> Array:
@@ -128,7 +141,7 @@ def _low_resolution(calibration: Array, shape: tuple[int, int]) -> Array:
     """Coil images of the calibration data alone, Hann-windowed against ringing, `(coil, height, width)`."""
     xp = array_api_compat.array_namespace(calibration)
     n_coils, cal_h, cal_w = calibration.shape
-    window = np.outer(np.hanning(cal_h + 2)[1:-1], np.hanning(cal_w + 2)[1:-1]).astype(np.float32)
+    window = np.outer(_hann(cal_h), _hann(cal_w)).astype(np.float32)
     device = array_api_compat.device(calibration)
     padded = xp.zeros((n_coils, *shape), dtype=calibration.dtype, device=device)
     top, left = shape[0] // 2 - cal_h // 2, shape[1] // 2 - cal_w // 2
@@ -136,35 +149,52 @@ def _low_resolution(calibration: Array, shape: tuple[int, int]) -> Array:
     return ifftc(padded)
 
 
+def _hann(n: int) -> NDArray[np.float64]:
+    """Hann window symmetric about the zero frequency ``n // 2``, so that it adds no phase, even for even `n`."""
+    window: NDArray[np.float64] = np.cos(np.pi / 2 * (np.arange(n) - n // 2) / ((n + 1) // 2)) ** 2
+    return window
+
+
 def _leading_eigenvectors(g: Array, start: Array, crop: float) -> Array:
-    """Leading eigenvector at each pixel by power iteration, its phase that of `start`, `(row, width, coil)`.
+    """Leading eigenvector at each pixel by power iteration, its phase that of `start`, `(coil, row, width)`.
 
     The low-resolution coil images are close to the answer, and carrying their phase over makes the
     combined image nearly real: what is left of its phase does not cost total variation.
     """
     xp = array_api_compat.array_namespace(g, start)
-    tiny = xp.finfo(xp.real(start[:1, :1, :1]).dtype).tiny
-    v = start[..., None]
     # A pixel where the calibration data hold exactly nothing starts from equal coils.
-    v = xp.where(_norm(v) > 0, v, xp.ones_like(v))
-    value = _norm(v)
-    for _ in range(POWER_ITERATIONS):
-        v = v / xp.clip(value, min=tiny)
-        v = xp.matmul(g, v)
-        value = _norm(v)
-    v = v / xp.clip(value, min=tiny)
-    overlap = xp.sum(xp.conj(v) * start[..., None], axis=-2, keepdims=True)
+    v = xp.where(_norm(start) > 0, start, xp.ones_like(start))
+    if isinstance(v, np.ndarray):
+        from mri_recon.physics.kernels import leading_eigenvectors
+
+        v = np.ascontiguousarray(v)
+        value = leading_eigenvectors(np.ascontiguousarray(g), v, POWER_ITERATIONS)
+    else:
+        v, value = power_iteration(g, v, POWER_ITERATIONS)
+    overlap = xp.sum(xp.conj(v) * start, axis=0)
     magnitude = xp.abs(overlap)
-    phase = xp.where(magnitude > 0, overlap / xp.clip(magnitude, min=tiny), xp.ones_like(overlap))
-    maps = v * phase
-    if crop > 0:
-        maps = xp.where(value >= crop, maps, xp.zeros_like(maps))
-    return maps[..., 0]
+    tiny = xp.finfo(magnitude.dtype).tiny
+    maps = v * xp.where(magnitude > 0, overlap / xp.clip(magnitude, min=tiny), xp.ones_like(overlap))
+    return xp.where(value >= crop, maps, xp.zeros_like(maps)) if crop > 0 else maps
+
+
+def power_iteration(g: Array, start: Array, iterations: int) -> tuple[Array, Array]:
+    """Leading eigenvectors and values of `g`, `(coil, coil, row, width)`, from `start`, `(coil, row, width)`."""
+    xp = array_api_compat.array_namespace(g, start)
+    matrices = xp.permute_dims(g, (2, 3, 0, 1))
+    v = xp.permute_dims(start, (1, 2, 0))[..., None]
+    v = v / xp.linalg.vector_norm(v, axis=-2, keepdims=True)
+    value = v[..., 0, 0]
+    for _ in range(iterations):
+        v = xp.matmul(matrices, v)
+        length = xp.linalg.vector_norm(v, axis=-2, keepdims=True)
+        v, value = v / length, length[..., 0, 0]
+    return xp.permute_dims(v[..., 0], (2, 0, 1)), value
 
 
 def _norm(v: Array) -> Array:
     xp = array_api_compat.array_namespace(v)
-    return xp.sqrt(xp.sum(xp.real(v) ** 2 + xp.imag(v) ** 2, axis=-2, keepdims=True))
+    return xp.sqrt(xp.sum(xp.real(v) ** 2 + xp.imag(v) ** 2, axis=0, keepdims=True))
 
 
 def calibration_region(kspace: Array, columns: Columns, *, most: int = 32) -> Array:

@@ -7,25 +7,16 @@ inverse is the adjoint.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import array_api_compat
 import numpy as np
 
+from mri_recon.solvers.threads import n_threads
+
 Array = Any
 """A numpy array or torch tensor: anything that speaks the Array API."""
-
-
-@lru_cache(maxsize=1)
-def n_threads() -> int:
-    """Threads for one transform: OMP_NUM_THREADS if set, else the processors this process may use."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fftc(image: Array, axes: Sequence[int] = (-2, -1)) -> Array:
@@ -36,6 +27,28 @@ def fftc(image: Array, axes: Sequence[int] = (-2, -1)) -> Array:
 def ifftc(kspace: Array, axes: Sequence[int] = (-2, -1)) -> Array:
     """K-space to image along `axes`: inverse and adjoint of `fftc`."""
     return _centred(kspace, tuple(axes), forward=False)
+
+
+def filtered(image: Array, response: Array) -> Array:
+    """F⁻¹ diag(response) F of `(…, height, width)`, the response centred as `fftc` gives frequencies.
+
+    Such a filter commutes with circular shifts, so the image need not be centred and back again.
+    """
+    xp = array_api_compat.array_namespace(image)
+    response = (
+        xp.fft.ifftshift(response, axes=(-2, -1))
+        if response.shape[-2] > 1
+        else xp.fft.ifftshift(response, axes=(-1,))
+    )
+    axes = (-2, -1)
+    if isinstance(image, np.ndarray):
+        import ducc0
+
+        both = [a % image.ndim for a in axes]
+        spectrum = ducc0.fft.c2c(image, axes=both, forward=True, inorm=1, nthreads=n_threads())
+        spectrum *= response
+        return ducc0.fft.c2c(spectrum, axes=both, forward=False, inorm=1, out=spectrum, nthreads=n_threads())
+    return xp.fft.ifftn(xp.fft.fftn(image, axes=axes) * response, axes=axes)
 
 
 def _centred(x: Array, axes: tuple[int, ...], *, forward: bool) -> Array:

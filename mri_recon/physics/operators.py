@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mri_recon.physics.coils import combine, expand
 from mri_recon.physics.fourier import Array, fftc, ifftc
+
+if TYPE_CHECKING:
+    from mri_recon.physics.kernels import ColumnNormal
 
 
 class SenseOperator:
@@ -41,7 +48,15 @@ class SenseOperator:
 
     def normal(self, image: Array) -> Array:
         """`adjoint` after the forward model, AᴴA x."""
+        if isinstance(image, np.ndarray) and self.axes == (-1,) and self.mask.shape[1:3] == (1, 1):
+            return self._column_normal(image)
         return self.adjoint(self(image))
+
+    @cached_property
+    def _column_normal(self) -> ColumnNormal:
+        from mri_recon.physics.kernels import ColumnNormal
+
+        return ColumnNormal(self.mask[:, 0, 0, :], self.smaps)
 
 
 def sense_operator(mask: Array, smaps: Array, axes: Sequence[int] = (-2, -1)) -> SenseOperator:

@@ -94,7 +94,7 @@ def comparison_row(
     brightest = error_window(target, comparable)
     errors = [
         (
-            f"|error| × {white / brightest:.1f}" if brightest else "|error|",
+            f"|error| x {white / brightest:.1f}" if brightest else "|error|",
             _heat(np.abs(image - target), brightest),
         )
         for image in comparable

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
+import numpy as np
 
 Array = Any
 
@@ -85,6 +86,9 @@ class WarmCG:
 
 def _dot(x: Array, y: Array) -> Array:
     """Real inner product of each batch entry, kept broadcastable."""
+    if isinstance(x, np.ndarray):
+        products = [np.vdot(a, b).real for a, b in zip(x, y, strict=True)]
+        return np.asarray(products, dtype=x.real.dtype).reshape(-1, *[1] * (x.ndim - 1))
     xp = array_api_compat.array_namespace(x, y)
     product = xp.real(x) * xp.real(y) + xp.imag(x) * xp.imag(y)
     return xp.sum(product, axis=tuple(range(1, x.ndim)), keepdims=True)

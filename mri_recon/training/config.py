@@ -70,9 +70,9 @@ class GeneratedSettings(Settings):
         Scans of the built-in sample set's validation split that each epoch is validated on.
     """
 
-    n_slices: PositiveInt = 320
-    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ((160, 160),)
-    n_coils: tuple[PositiveInt, ...] = (4,)
+    n_slices: PositiveInt = 300
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ((128, 128), (160, 160))
+    n_coils: tuple[PositiveInt, ...] = (1, 4)
     noise: Range = (0.003, 0.03)
     n_validation_scans: PositiveInt = 6
 
@@ -116,7 +116,7 @@ class MaskSettings(Settings):
 class OptimizerSettings(Settings):
     """Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
 
-    lr: PositiveFloat = 2e-3
+    lr: PositiveFloat = 1e-3
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
 
 
@@ -153,7 +153,7 @@ class TrainingSettings(Settings):
     """
 
     epochs: PositiveInt = 8
-    batch_size: PositiveInt = 4
+    batch_size: PositiveInt = 1
     seed: NonNegativeInt = 0
     loss: Literal["l1", "ssim", "l1+ssim"] = "l1+ssim"
     ssim_weight: PositiveFloat = 0.1

@@ -24,9 +24,10 @@ from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans, read_scan
 from mri_recon.errors import ScanError
 from mri_recon.physics.coils import rss
-from mri_recon.physics.fourier import ifftc, n_threads
+from mri_recon.physics.fourier import ifftc
 from mri_recon.physics.geometry import center_crop
 from mri_recon.physics.masks import generate_mask
+from mri_recon.solvers.threads import n_threads
 from mri_recon.training.config import DataSettings, GeneratedSettings, MaskSettings, TrainingConfig
 
 _SPLIT_STREAM, _POOL_STREAM, _ORDER_STREAM, _SAMPLE_STREAM = range(4)

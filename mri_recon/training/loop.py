@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -31,7 +31,7 @@ from mri_recon.settings import merged, validated
 from mri_recon.training.config import ScheduleSettings, TrainingConfig
 from mri_recon.training.data import batches, loader, open_data
 from mri_recon.training.losses import loss as loss_of
-from mri_recon.training.progress import Callback, Progress, TrainingResult, stop_at_signals
+from mri_recon.training.progress import Callback, Clock, Progress, TrainingResult, stop_at_signals
 from mri_recon.training.run_folder import RunFolder
 from mri_recon.training.validation import validate, zero_filled
 
@@ -86,6 +86,7 @@ def train(
     started = time.monotonic()
     config = _with_folders(config or TrainingConfig(), data, output)
     options, show = config.training, progress or (lambda _: None)
+    deadline = started + 60 * options.max_minutes if options.max_minutes else math.inf
     place = torch.device(resolve_device(device, learned=True))
     folder = RunFolder(Path(config.output.folder))
     state = folder.open(config, resume=resume, overwrite=overwrite)
@@ -128,14 +129,19 @@ def train(
                 {"config": resolved, "position": asdict(at), "rng": _rng_state(place), **tensors},
             )
 
-        loop_started = checkpoint_at = time.monotonic()
-        first = at.epoch * n_batches + at.step
+        def report(stage: Literal["step", "epoch"], epoch: int, mean_loss: float) -> None:
+            done, total = at.epoch * n_batches + at.step, n_epochs * n_batches
+            left = clock.per_step(done) * (total - done)
+            show(Progress(stage, done, total, epoch, n_epochs, mean_loss, scores, to_beat, left))
+
+        clock = Clock(at.epoch * n_batches + at.step)
+        saved_at = time.monotonic()
         try:
             while at.epoch < n_epochs:
                 network.train()
                 while at.step < n_batches:
-                    done, n_steps = at.epoch * n_batches + at.step, n_epochs * n_batches
-                    at.lr = learning_rate(config.schedule, config.optimizer.lr, done, n_steps)
+                    done = at.epoch * n_batches + at.step
+                    at.lr = learning_rate(config.schedule, config.optimizer.lr, done, n_epochs * n_batches)
                     for group in optimizer.param_groups:
                         group["lr"] = at.lr
 
@@ -149,27 +155,13 @@ def train(
                     optimizer.step()
                     at.step, at.loss_sum = at.step + 1, at.loss_sum + loss.item()
 
-                    now = time.monotonic()
-                    left = (now - loop_started) / (done + 1 - first) * (n_steps - done - 1)
-                    mean_loss = at.loss_sum / at.step
-                    show(
-                        Progress(
-                            "step",
-                            done + 1,
-                            n_steps,
-                            at.epoch + 1,
-                            n_epochs,
-                            mean_loss,
-                            scores,
-                            to_beat,
-                            left,
-                        )
-                    )
+                    report("step", at.epoch + 1, at.loss_sum / at.step)
                     stop.check()
-                    if now - checkpoint_at > 60 * options.checkpoint_minutes:
+                    now = time.monotonic()
+                    if now - saved_at > 60 * options.checkpoint_minutes:
                         checkpoint()
-                        checkpoint_at = now
-                    if options.max_minutes and now - started > 60 * options.max_minutes:
+                        saved_at = now
+                    if now > deadline:
                         break
 
                 scores = validate(network.eval(), scans, config.masks, place, stop)
@@ -182,23 +174,12 @@ def train(
                 folder.write_metrics(at.history)
                 checkpoint()
 
-                now = checkpoint_at = time.monotonic()
-                if options.max_minutes:
-                    per_epoch = (now - loop_started) / max(at.epoch - first / n_batches, 0.01)
-                    affordable = int((60 * options.max_minutes - (now - started)) / per_epoch)
-                    n_epochs = min(n_epochs, at.epoch + max(affordable, 0))
-                left = (
-                    (now - loop_started)
-                    / max(at.epoch * n_batches - first, 1)
-                    * (n_epochs - at.epoch)
-                    * n_batches
-                )
-                show(
-                    Progress(
-                        "epoch", at.epoch * n_batches, n_epochs * n_batches, at.epoch, n_epochs, row["loss"],
-                        scores, to_beat, left,
-                    )
-                )  # fmt: skip
+                saved_at = time.monotonic()
+                per_epoch = clock.per_step(at.epoch * n_batches) * n_batches
+                if saved_at + per_epoch * (n_epochs - at.epoch) > deadline:
+                    # Fewer epochs, known before the learning rate has fallen: better than being cut off.
+                    n_epochs = at.epoch + max(int((deadline - saved_at) / per_epoch), 0)
+                report("epoch", at.epoch, row["loss"])
         except KeyboardInterrupt:
             # Raised by `stop.check` or by `progress`, between steps; at a second signal, anywhere.
             if not stop.at_once:

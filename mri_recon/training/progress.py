@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -70,6 +71,17 @@ class TrainingResult:
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self) | {"folder": str(self.folder), "weights": str(self.weights)}
+
+
+class Clock:
+    """Times the steps of a run, validation included, from the step at which it is made."""
+
+    def __init__(self, first_step: int) -> None:
+        self.first_step, self.started = first_step, time.monotonic()
+
+    def per_step(self, step: int) -> float:
+        """Mean seconds a step, `step` steps being done."""
+        return (time.monotonic() - self.started) / max(step - self.first_step, 1)
 
 
 class Stop:

@@ -78,6 +78,15 @@ def test_unacquired_samples_do_not_matter():
         assert torch.equal(network(kspace, mask, None), network(kspace * mask, mask, None))
 
 
+def test_a_magnitude_is_never_negative_in_use():
+    torch.manual_seed(0)
+    network = UNet(4, 2)
+    network.unet.up_conv[-1][1].bias.data.fill_(-2.0)
+    kspace, mask = scan()
+    assert network.train()(kspace, mask, None).min() < 0
+    assert network.eval()(kspace, mask, None).min() == 0
+
+
 def test_an_empty_slice_stays_finite():
     kspace, mask = scan()
     assert UNet(4, 2)(0 * kspace, mask, None).isfinite().all()

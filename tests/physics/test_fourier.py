@@ -7,7 +7,8 @@ import pytest
 import torch
 from helpers import as_numpy, assert_close, assert_unitary, complex_normal
 
-from mri_recon.physics.fourier import fftc, ifftc, n_threads
+from mri_recon.physics.fourier import fftc, filtered, ifftc
+from mri_recon.solvers.threads import n_threads
 
 SIZES = [(8, 10), (7, 9), (8, 5), (5, 8), (1, 6), (3, 1)]
 TOLERANCE = {np.complex64: 1e-6, np.complex128: 1e-13}
@@ -81,3 +82,16 @@ def test_threads_follow_the_environment(monkeypatch, asked):
         assert n_threads() == 3 if asked == "3" else n_threads() >= 1
     finally:
         n_threads.cache_clear()
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("shape", [(8, 10), (7, 9), (1, 6)])
+def test_filtered_is_a_product_between_two_transforms(library, shape):
+    """The circulant solves of total variation, which leave the centring out."""
+    rng = np.random.default_rng(8)
+    x = complex_normal(rng, (2, *shape))
+    for response in (rng.uniform(size=(2, *shape)), rng.uniform(size=(1, 1, shape[1]))):
+        before = x.copy()
+        found = filtered(library(x), library(response))
+        assert_close(found, ifftc(fftc(x) * response), 1e-13)
+        np.testing.assert_array_equal(as_numpy(x), before)

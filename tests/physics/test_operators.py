@@ -39,12 +39,15 @@ def _sense(axes):
     return make
 
 
-def _sense_one_mask_each(rng, shape, library):
-    """A mask for each slice, real-valued weights included."""
-    smaps = complex_normal(rng, (N_SLICES, N_COILS, *shape))
-    weights = rng.uniform(size=(N_SLICES, 1, 1, shape[1]))
-    A = sense_operator(library(weights), library(smaps))
-    return A, A.adjoint, (N_SLICES, *shape), smaps.shape
+def _sense_weighted(axes):
+    def make(rng, shape, library):
+        """A mask of its own for each slice, of real weights."""
+        smaps = complex_normal(rng, (N_SLICES, N_COILS, *shape))
+        weights = rng.uniform(size=(N_SLICES, 1, 1, shape[1]))
+        A = sense_operator(library(weights), library(smaps), axes)
+        return A, A.adjoint, (N_SLICES, *shape), smaps.shape
+
+    return make
 
 
 def _gradient(rng, shape, library):
@@ -68,7 +71,8 @@ def _fourier(rng, shape, library):
 CASES = {
     "SenseOperator": _sense((-2, -1)),
     "SenseOperator along width": _sense((-1,)),
-    "SenseOperator with weights": _sense_one_mask_each,
+    "SenseOperator with weights": _sense_weighted((-2, -1)),
+    "SenseOperator along width with weights": _sense_weighted((-1,)),
     "gradient": _gradient,
     "expand": _expand,
     "fftc": _fourier,
