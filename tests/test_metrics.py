@@ -63,11 +63,12 @@ def test_the_range_is_the_volume_s_not_the_slice_s():
 def test_scores_do_not_depend_on_the_unit():
     target, image = golden_volumes(14, (2, 24, 24), (2, 24, 24), "float32")
     expected = score(target, image)
-    # fastMRI's k-space is about 1e-5, other scanners' 1e4: squares of neither may be lost in single precision.
-    for factor in (1e-24, 1e6):
+    # Scanners write from 1e-12 to 1e6, and powers of neither may be lost in single precision.
+    for factor in (1e-24, 1e-12, 1e-9, 1e6, 1e12):
         scaled = score((target * factor).astype(np.float32), (image * factor).astype(np.float32))
         assert scaled.nmse == pytest.approx(expected.nmse, rel=1e-5)
         assert scaled.psnr == pytest.approx(expected.psnr, abs=1e-4)
+        assert scaled.ssim == pytest.approx(expected.ssim, abs=1e-6)
 
 
 def test_many_pixels_are_summed_in_double_precision():

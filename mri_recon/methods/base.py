@@ -30,7 +30,7 @@ class Method(BaseModel, ABC):
     Subclasses declare settings as fields; they become ``--set key=value`` and configuration keys.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     needs_smaps: ClassVar[bool] = False
     learned: ClassVar[bool] = False

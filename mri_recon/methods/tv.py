@@ -84,8 +84,11 @@ def _splitting(like: Array, tv_weight: float, rho: float) -> Splitting:
 
 def _one_coil_solver(kspace: Array, mask: Array, rho: float) -> Callable[[Array], Array]:
     """(FᴴMF + ρ∇ᴴ∇)⁻¹ in closed form: with circular differences it is diagonal in Fourier space."""
+    xp = array_api_compat.array_namespace(kspace)
     symbol = mask[:, 0, ...] + rho * _laplacian(kspace)
-    return lambda rhs: filtered(rhs, 1 / symbol)
+    # Without the centre column nothing tells the mean, the one frequency of no total variation: it stays zero.
+    inverse = xp.where(symbol > 0, 1 / xp.where(symbol > 0, symbol, 1), 0)
+    return lambda rhs: filtered(rhs, inverse)
 
 
 def _many_coil_solver(A: SenseOperator, like: Array, rho: float) -> Callable[[Array], Array]:

@@ -74,7 +74,7 @@ class GeneratedSettings(Settings):
     sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ((128, 128), (160, 160))
     n_coils: tuple[PositiveInt, ...] = (1, 4)
     noise: Range = (0.003, 0.03)
-    n_validation_scans: PositiveInt = 6
+    n_validation_scans: PositiveInt = 4
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
