@@ -24,9 +24,9 @@ from mri_recon.data.phantom import sample_set
 from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans, read_reconstruction, read_scan
 from mri_recon.device import resolve_device
-from mri_recon.errors import MriReconError, ScanError
+from mri_recon.errors import MriReconError, ScanError, SettingsError
 from mri_recon.methods.base import Method
-from mri_recon.metrics import score
+from mri_recon.metrics import Metrics, score
 from mri_recon.physics.masks import Columns
 from mri_recon.reconstruct import Reconstruction, make_method, reconstruct
 
@@ -178,7 +178,7 @@ OnVolume = Callable[[int, int, Scan, Reconstruction], None]
 
 
 def evaluate(
-    data: str | Path | Iterable[str | Path] | Sequence[Scan] | None = None,
+    data: str | Path | Scan | Iterable[str | Path | Scan] | None = None,
     methods: Sequence[str | Method] = ("zero-filled", "cs"),
     *,
     pairs: Sequence[Pair] = ((4.0, 0.08),),
@@ -214,6 +214,11 @@ def evaluate(
         listed in `Evaluation.failures`.
     """
     made = [_make(method, methods, settings, weights) for method in methods]
+    names = [name for name, _ in _described(made)]
+    if len(set(names)) < len(names):
+        raise SettingsError(
+            f"Methods {', '.join(names)}: one is there twice, and its scores would be mixed. Evaluate one at a time."
+        )
     for method in made:
         resolve_device(device, learned=method.learned)
     scans = _Scans.of(data)
@@ -248,7 +253,10 @@ def evaluate(
                 except MriReconError as error:
                     failures.append((name, str(error)))
                     continue
-                volumes.append(_volume_score(scan, result))
+                if result.metrics is None:
+                    failures.append((name, result.notes[-1]))
+                    continue
+                volumes.append(_volume_score(scan, result, result.metrics))
                 notes.extend(f"{name}: {note}" for note in result.notes)
                 if on_volume is not None:
                     on_volume(done, total, scan, result)
@@ -263,12 +271,13 @@ def evaluate(
         "data": scans.description,
         "methods": {result: dict(values) for result, values in _described(made)},
         "pairs": [list(pair) for pair in pairs],
-        "mask": "file" if mask is not None and not isinstance(mask, str) else mask or "random",
+        "mask": "array" if isinstance(mask, np.ndarray) else str(mask or "random"),
         "seed": "file name" if seed is None else seed,
         "slices": list(slices) if slices else None,
         "metrics": "per volume, centre square of the target's width, data_range = target volume's maximum",
     }
-    return Evaluation(described, tuple(volumes), tuple(failures), tuple(dict.fromkeys(notes)))
+    # Methods fail alike on a scan that is broken: once is enough.
+    return Evaluation(described, tuple(volumes), tuple(dict.fromkeys(failures)), tuple(dict.fromkeys(notes)))
 
 
 def score_reconstructions(folder: str | Path, targets: str | Path) -> Evaluation:
@@ -286,8 +295,10 @@ def score_reconstructions(folder: str | Path, targets: str | Path) -> Evaluation
             scan = read_scan(path)
             if scan.target is None:
                 raise ScanError("It has no target, so there is nothing to score against.")
-            made = Path(folder) / path.name
-            if not made.exists():
+            # `mri-recon reconstruct` writes .h5, whatever the scan is called.
+            named = (Path(folder) / path.name, Path(folder) / path.with_suffix(".h5").name)
+            made = next((file for file in named if file.exists()), None)
+            if made is None:
                 raise ScanError(f"{folder} holds no file of that name.")
             metrics = score(scan.target[: scan.n_slices], read_reconstruction(made))
         except MriReconError as error:
@@ -319,19 +330,16 @@ class _Scans:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, data: str | Path | Iterable[str | Path] | Sequence[Scan] | None) -> _Scans:
+    def of(cls, data: str | Path | Scan | Iterable[str | Path | Scan] | None) -> _Scans:
         if data is None:
             generated = sample_set("test")
             note = "No data was given: these are generated scans, kinder than measured ones."
             return cls(generated, f"built-in generated test set, {len(generated)} scans", (note,))
-        if isinstance(data, str | Path):
-            data = [data]
-        items = list(data)
+        items = [data] if isinstance(data, str | Path | Scan) else list(data)
         scans = [item for item in items if isinstance(item, Scan)]
-        if scans:
-            return cls(scans, [scan.name for scan in scans])
-        paths = find_scans([item for item in items if not isinstance(item, Scan)])
-        return cls(paths, [str(path) for path in paths])
+        named = [item for item in items if not isinstance(item, Scan)]
+        paths = find_scans(named) if named or not scans else []
+        return cls([*scans, *paths], [*(scan.name for scan in scans), *map(str, paths)])
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -379,8 +387,7 @@ def _dictated(scan: Scan, volume: VolumeScore) -> bool:
     return scan.mask is not None or volume.center_fraction is None
 
 
-def _volume_score(scan: Scan, result: Reconstruction) -> VolumeScore:
-    assert result.metrics is not None  # only scans with a target come here
+def _volume_score(scan: Scan, result: Reconstruction, metrics: Metrics) -> VolumeScore:
     mask = result.mask
     nominal = mask.acceleration if mask.acceleration is not None else mask.effective_acceleration
     return VolumeScore(
@@ -392,9 +399,9 @@ def _volume_score(scan: Scan, result: Reconstruction) -> VolumeScore:
         lines=mask.n_lines,
         mask_sha256=mask.sha256,
         slices=len(result.image),
-        nmse=result.metrics.nmse,
-        psnr=result.metrics.psnr,
-        ssim=result.metrics.ssim,
+        nmse=metrics.nmse,
+        psnr=metrics.psnr,
+        ssim=metrics.ssim,
         seconds=result.seconds,
         converged=all(c.converged for c in result.convergence) if result.convergence else None,
     )

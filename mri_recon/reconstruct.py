@@ -45,7 +45,7 @@ class Reconstruction:
     slices
         First slice and one past the last, of the scan's.
     metrics
-        None where the scan has no target.
+        None where the scan has no target, or none that can be scored against (`notes` say why).
     convergence
         One entry a slice for methods that iterate, else empty.
     notes
@@ -127,7 +127,7 @@ def reconstruct(
         if progress is not None:
             progress(index - first + 1, stop - first)
     assert image is not None  # check_slices leaves at least one
-    metrics = None if scan.target is None else score(scan.target[first:stop], image)
+    metrics, unscored = _score(scan, (first, stop), image)
     return Reconstruction(
         name=scan.name,
         image=image,
@@ -138,8 +138,21 @@ def reconstruct(
         metrics=metrics,
         seconds=time.perf_counter() - started,
         convergence=tuple(convergence),
-        notes=(*scan.notes, *notes),
+        notes=(*scan.notes, *notes, *unscored),
     )
+
+
+def _score(
+    scan: Scan, slices: tuple[int, int], image: NDArray[np.float32]
+) -> tuple[Metrics | None, tuple[str, ...]]:
+    """Metrics where there is a target that can be scored against; one that cannot is no reason to lose the image."""
+    if scan.target is None:
+        return None, ()
+    target = scan.target[slice(*slices)]
+    try:
+        return score(target, image), ()
+    except ScanError as error:
+        return None, (f"Not scored: {error}",)
 
 
 def make_method(
@@ -213,7 +226,12 @@ def _reconstruct_slice(
     device: str,
     convergence: list[Convergence],
 ) -> NDArray[np.float32]:
-    kspace = scan.kspace[index : index + 1] * columns
+    kspace = scan.kspace[index : index + 1]
+    if not np.isfinite(kspace).all():
+        raise ScanError(
+            f"{scan.name}, slice {index}: k-space holds NaN or Inf. Export it again, or leave that slice out."
+        )
+    kspace = kspace * columns
     scale = kspace_scale(kspace, columns)
     kspace = to_device((kspace / scale).astype(np.complex64), device)
     mask = to_device(columns.reshape(1, 1, 1, -1), device)

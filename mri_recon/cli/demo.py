@@ -9,7 +9,7 @@ import click
 
 from mri_recon.catalog import METHODS
 from mri_recon.cli import options
-from mri_recon.cli.console import progress, result_json, say
+from mri_recon.cli.console import progress, result_json, say, warn
 
 
 @click.command("demo", epilog="Example: mri-recon demo -o mri-recon-demo")
@@ -77,6 +77,8 @@ def command(
         result_json(found.json())
     else:
         show(found)
+    for file, reason in found.failures:
+        warn(reason if file in reason else f"{file}: {reason}")
     say(f"Look at {output / 'comparison.png'} and {output / 'report.html'}.")
     say(f"Next: mri-recon reconstruct {output / scan.name} --method cs -o {output / 'out'}")
-    return 0
+    return 1 if found.failures else 0

@@ -48,15 +48,28 @@ class Commands(click.Group):
             raise click.UsageError(f"There is no command '{args[0]}'. {suggestion(args[0], COMMANDS)}")
         return super().resolve_command(context, args)
 
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            # The reader of our output went away (… | head): nothing is wrong, and nobody is left to be told.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            context.exit(0)
+
 
 @click.group(
     cls=Commands,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Start with: mri-recon demo",
 )
 @click.version_option(mri_recon.__version__, prog_name="mri-recon")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Reconstruct accelerated MRI: zero-filled, compressed sensing and learned, on one scale, with one metric."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
@@ -73,18 +86,13 @@ def main() -> None:
         _fail(error.format_message() if isinstance(error, click.ClickException) else str(error), error)
     except (KeyboardInterrupt, click.Abort) as error:
         _fail("Interrupted; what was finished is kept.", error, code=130)
-    except BrokenPipeError:
-        # The reader of our output went away (… | head): nothing is wrong, and nobody is left to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except MemoryError as error:
         _fail(
             "Out of memory. Use fewer slices (--slices), close other programs, or use a larger machine.",
             error,
         )
     except Exception as error:
-        message = " ".join(f"{type(error).__name__}: {error}".split())
-        _fail(f"Unexpected {message} Run again with --debug and report what it shows.", error, code=1)
+        _fail(f"Unexpected {type(error).__name__}: {error} Run again with --debug and report what it shows.", error, code=1)
 
 
 def _fail(message: str, error: BaseException, code: int = 2) -> Any:
@@ -92,5 +100,6 @@ def _fail(message: str, error: BaseException, code: int = 2) -> Any:
         import traceback
 
         traceback.print_exception(error)
+    message = " ".join(message.split())
     click.echo(f"Error: {message}" if code != 130 else message, err=True)
     sys.exit(code)

@@ -10,7 +10,7 @@ import click
 
 from mri_recon.cli import options
 from mri_recon.cli.console import VERBOSITY, detail, progress, result_json, say, table, warn
-from mri_recon.errors import MriReconError
+from mri_recon.errors import MriReconError, OutputError
 
 if TYPE_CHECKING:
     from mri_recon.methods.base import Method
@@ -65,19 +65,20 @@ def command(
     resolve_device(device, learned=made.learned)
     paths = find_scans(scans)
     chosen_mask = options.mask_choice(mask, mask_file)
+    _refuse_clashes(paths, output)
     make_folder(output)
     results: list[dict[str, Any]] = []
     failures: list[tuple[Path, MriReconError]] = []
     kept = 0
     for number, path in enumerate(paths, 1):
-        target = output / path.with_suffix(".h5").name
+        target = _target(path, output)
         if len(paths) > 1 and target.exists() and not overwrite:
             kept += 1
             detail(f"{path.name}: {target} exists, kept")
             continue
         try:
             scan = read_scan(path)
-            _refuse_existing(target, path, overwrite)
+            _refuse_existing(target, overwrite)
             with progress(f"{path.name} ({number} of {len(paths)})") as update:
                 result = reconstruct(
                     scan,
@@ -113,14 +114,30 @@ def command(
     return 0
 
 
-def _refuse_existing(target: Path, source: Path, overwrite: bool) -> None:
-    """Say before the work, not after it, that the result has no place to go."""
-    from mri_recon.errors import OutputError
+def _target(source: Path, output: Path) -> Path:
+    """The file that the images of a scan go to."""
+    return output / source.with_suffix(".h5").name
 
-    if target.exists() and target.resolve() == source.resolve():
-        raise OutputError(
-            f"{target} is the scan itself and would be replaced. Choose another folder with -o."
-        )
+
+def _refuse_clashes(paths: list[Path], output: Path) -> None:
+    """Refuse results that would replace a scan or one another."""
+    sources: dict[Path, Path] = {}
+    for path in paths:
+        target = _target(path, output)
+        if target.exists() and target.resolve() == path.resolve():
+            raise OutputError(
+                f"{target} is the scan itself and would be replaced. Choose another folder with -o."
+            )
+        if target in sources:
+            raise OutputError(
+                f"{sources[target]} and {path} would both be written to {target}. Reconstruct them in turn, into "
+                "two folders."
+            )
+        sources[target] = path
+
+
+def _refuse_existing(target: Path, overwrite: bool) -> None:
+    """Say before the work, not after it, that the result has no place to go."""
     if target.exists() and not overwrite:
         raise OutputError(f"{target} exists. Replace it with --overwrite, or choose another folder with -o.")
 

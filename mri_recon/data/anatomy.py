@@ -51,7 +51,7 @@ class Anatomy:
         ellipses = np.stack([height, width, shrink * semi_1, shrink * semi_2, angle, intensity], axis=1)
         weight = self.blobs[:, 6] * np.exp(-(((z - self.blobs[:, 2]) / self.blobs[:, 5]) ** 2) / 2)
         blobs = np.column_stack([self.blobs[:, :2], self.blobs[:, 3:5], weight])
-        return ellipses[shrink > 0], blobs[np.abs(weight) > 1e-6]
+        return ellipses[shrink > 0], blobs[np.abs(weight) > 1e-5]
 
 
 def shepp_logan() -> Anatomy:
@@ -165,51 +165,50 @@ class _Head:
         ):
             self._add(self._step(inner, outer), (0, 0, 0), tuple(outside - depth))
         self._add(self._step("gm", "csf"), (0, 0, 0), tuple(self.brain))
-        self._add(self._step("wm", "gm"), (0, 0, 0), tuple(self.brain * [0.83, 0.81, 0.85]))
+        self._add(self._step("wm", "gm"), (0, 0, 0), tuple(self.brain * [0.78, 0.75, 0.80]))
 
     def _fissures(self) -> None:
         """Between the hemispheres, front and back, and at their sides: cortex with fluid inside."""
         h, w, z = self.brain
         for end, length in ((-1, 0.30), (1, 0.26)):
-            cortex = (end * h * (0.83 - length), 0.0, 0.05)
+            cortex = (end * h * (0.79 - length), 0.0, 0.05)
             self._add(self._step("gm", "wm"), cortex, (h * length, self.rng.uniform(0.016, 0.022), 0.8 * z))
             center = (end * h * (0.985 - length), self.rng.normal(0, 0.002), 0.05)
             self._add(
                 0.9 * self._step("csf", "gm"), center, (h * length, self.rng.uniform(0.004, 0.008), 0.8 * z)
             )
         lateral = (self.rng.uniform(-0.05, 0.0), 0.80 * w, self.rng.uniform(-0.05, 0.03))
-        self._pair(self._step("gm", "wm"), (lateral[0], 0.70 * w, lateral[2]), (0.018, 0.13 * w, 0.14), 0.3)
+        self._pair(self._step("gm", "wm"), (lateral[0], 0.62 * w, lateral[2]), (0.018, 0.13 * w, 0.14), 0.3)
         self._pair(0.8 * self._step("csf", "gm"), lateral, (0.005, 0.16 * w, 0.14), 0.3)
 
     def _cortex(self) -> None:
         """Sulci cut inwards from the surface of the brain, gyri of white matter between them."""
-        for z in np.arange(-0.3, 0.4, 0.09):
-            turn = self.rng.uniform(0, 1)
-            n_folds = int(self.rng.integers(13, 18))
-            for fold in range(n_folds):
-                angle = 2 * np.pi * (fold + turn + self.rng.uniform(-0.25, 0.25)) / n_folds
-                length, thickness = self.rng.uniform(0.020, 0.048), self.rng.uniform(0.003, 0.0065)
-                strength = self.rng.uniform(0.6, 0.95) * self._step("csf", "gm")
-                self._radial(strength, angle, z, 1.0, (length, thickness))
-                gyrus = angle + np.pi / n_folds * self.rng.uniform(0.7, 1.3)
-                length, thickness = self.rng.uniform(0.014, 0.030), self.rng.uniform(0.006, 0.012)
-                self._radial(0.9 * self._step("wm", "gm"), gyrus, z, 0.955, (length, thickness))
+        # Rings of folds that hardly overlap in z: where two overlapped, their intensities would add.
+        for z in np.arange(-0.3, 0.35, 0.1):
+            n = int(self.rng.integers(24, 32))
+            angle = 2 * np.pi * (np.arange(n) + self.rng.uniform(-0.2, 0.2, n) + self.rng.uniform()) / n
+            semi = self.rng.uniform([[0.018], [0.003]], [[0.042], [0.0065]], (2, n))
+            step = self.rng.uniform(0.5, 0.9, n) * self._step("csf", "gm")
+            self._radial(step, angle, z, np.full(n, 0.995), semi)
+            gyrus = angle + np.pi / n * self.rng.uniform(0.8, 1.2, n)
+            semi = self.rng.uniform([[0.022], [0.007]], [[0.040], [0.014]], (2, n))
+            step = np.full(n, 0.85 * self._step("wm", "gm"))
+            self._radial(step, gyrus, z, self.rng.uniform(0.90, 0.95, n), semi)
 
-    def _radial(
-        self, intensity: float, angle: float, z: float, tip: float, semi: tuple[float, float]
-    ) -> None:
-        """An ellipsoid across the brain's surface, its outer end at `tip` of the brain's radius."""
-        z = float(np.clip(z + self.rng.uniform(-0.04, 0.04), -0.8 * self.brain[2], 0.8 * self.brain[2]))
+    def _radial(self, intensity: Floats, angle: Floats, z_ring: float, tip: Floats, semi: Floats) -> None:
+        """Ellipsoids across the brain's surface, their outer ends at `tip` of the brain's radius."""
+        n, reach = len(angle), 0.8 * self.brain[2]
+        z = np.clip(z_ring + self.rng.uniform(-0.03, 0.03, n), -reach, reach)
         scale = np.sqrt(1 - (z / self.brain[2]) ** 2)
-        around = np.array([np.cos(angle), np.sin(angle)])
-        normal = around / self.brain[:2]
-        normal /= np.linalg.norm(normal)
-        center = scale * tip * self.brain[:2] * around - semi[0] * normal
-        # It leans with the surface, which closes in towards the top of the head.
-        drift = -z / (self.brain[2] ** 2 * scale) * self.brain[:2] * around
-        lean = np.arctan2(normal[1], normal[0]) + self.rng.normal(0, 0.2)
-        semi_z = self.rng.uniform(0.05, 0.09)
-        self._add(intensity, (*center, z), (*semi, semi_z), lean, tuple(drift))
+        surface = self.brain[:2, None] * [np.cos(angle), np.sin(angle)]
+        normal = surface / self.brain[:2, None] ** 2
+        normal /= np.linalg.norm(normal, axis=0)
+        center = scale * tip * surface - semi[0] * normal
+        # They lean with the surface, which closes in towards the top of the head.
+        drift = -z / (self.brain[2] ** 2 * scale) * surface
+        lean = np.arctan2(normal[1], normal[0]) + self.rng.normal(0, 0.2, n)
+        semi_z = self.rng.uniform(0.05, 0.075, n)
+        self.rows += np.stack([*center, z, *semi, semi_z, lean, *drift, intensity], axis=1).tolist()
 
     def _nuclei(self) -> None:
         step = 0.85 * self._step("gm", "wm")

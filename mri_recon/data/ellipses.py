@@ -59,6 +59,7 @@ def ellipse_transform(k_height: Floats, k_width: Floats, ellipses: Floats) -> Co
              (semi_1 * s) ** 2 + (semi_2 * c) ** 2],
             axis=1,
         ) * (2 * np.pi * _KNOTS_PER_UNIT) ** 2  # fmt: skip
+        # Up to a power of two, so that few tables are ever made.
         reach = np.hypot(np.abs(k_height).max(), np.abs(k_width).max()) * max(semi_1.max(), semi_2.max())
         phase_h = np.exp(-2j * np.pi * np.outer(height, k_height))
         phase_h *= (2 * np.pi * semi_1 * semi_2 * intensity)[:, None]
@@ -70,7 +71,7 @@ def ellipse_transform(k_height: Floats, k_width: Floats, ellipses: Floats) -> Co
             phase_h,
             np.ascontiguousarray(phase_w.real),
             np.ascontiguousarray(phase_w.imag),
-            _jinc_table(int(np.ceil(2 * np.pi * reach)) + 2),
+            _jinc_table(int(2 ** np.ceil(np.log2(2 * np.pi * reach + 2)))),
             real,
             imag,
         )
@@ -168,7 +169,7 @@ def evaluate_exponentials(coefficients: NDArray[Any], shape: tuple[int, int]) ->
 
 def _exponentials(positions: Floats, n: int) -> Complexes:
     q = (np.arange(n) - n // 2) / 2
-    return np.exp(2j * np.pi * np.outer(positions, q))
+    return np.asarray(np.exp(2j * np.pi * np.outer(positions, q)))
 
 
 @lru_cache(maxsize=8)
@@ -179,8 +180,8 @@ def _fit_matrix(m: int, n: int) -> Complexes:
 
 
 def _gaussian_1d(k: Floats, center: Floats, sigma: Floats) -> Complexes:
-    exponent = -2 * (np.pi * np.outer(k, sigma)) ** 2 - 2j * np.pi * np.outer(k, center)
-    return np.asarray(np.sqrt(2 * np.pi) * sigma * np.exp(exponent))
+    decay = np.exp(-2 * (np.pi * np.outer(k, sigma)) ** 2)
+    return np.asarray(np.sqrt(2 * np.pi) * sigma * decay * np.exp(-2j * np.pi * np.outer(k, center)))
 
 
 @lru_cache(maxsize=8)

@@ -101,10 +101,13 @@ def sample_scan(
         raise SettingsError(f"n_slices {n_slices} is below 1; ask for at least one slice.")
     # A stream each, so that changing the coils or the noise leaves the anatomy alone.
     for_anatomy, for_shade, for_coils, for_noise = np.random.default_rng(seed).spawn(4)
-    anatomy = random_head(for_anatomy) if kind == "head" else shepp_logan()
+    if kind == "head":
+        anatomy, off_middle = random_head(for_anatomy), for_anatomy.uniform(-0.5, 0.5)
+    else:
+        anatomy, off_middle = shepp_logan(), 0.0
     shade, coils = _Shade.draw(for_shade), _Coils.draw(for_coils, n_coils)
 
-    positions = _slice_positions(anatomy.z_range, n_slices, for_anatomy)
+    positions = _slice_positions(anatomy.z_range, n_slices, off_middle)
     slices = [_Slice.cut(anatomy, shade, coils, z, (height, width)) for z in positions]
     kspace = np.stack([s.kspace for s in slices])
     target = rss(ifftc(kspace)).astype(np.float32)
@@ -299,10 +302,8 @@ class _Slice:
         # n whole cycles from -(n // 2).
         margin, (height, width) = _N_COIL // 2, shape
         object_kspace = shaded[margin:-margin:2, margin:-margin:2][:height, :width]
-        if len(maps) == 1:
-            kspace = object_kspace[None]
-        else:
-            kspace = weight(shaded, maps, step=2)[:, :height, :width]
+        one = len(maps) == 1
+        kspace = object_kspace[None] if one else weight(shaded, maps, step=2)[:, :height, :width]
         return cls(np.ascontiguousarray(kspace), np.ascontiguousarray(object_kspace), maps)
 
 
@@ -322,13 +323,14 @@ def _spectrum(ellipses: Floats, gaussians: Floats, shape: tuple[int, int], margi
     return np.concatenate([half[:0:-1, ::-1].conj(), half])
 
 
-def _slice_positions(z_range: tuple[float, float], n_slices: int, rng: np.random.Generator) -> Floats:
-    """Evenly spaced, about a middle that is drawn; the classic middle where it is zero and alone."""
+def _slice_positions(z_range: tuple[float, float], n_slices: int, off_middle: float) -> Floats:
+    """Evenly spaced, their middle moved by `off_middle` (-1 to 1) of what room there is."""
     low, high = z_range
     step = min(_SLICE_STEP, (high - low) / n_slices)
     room = (high - low - step * (n_slices - 1)) / 2
-    middle = (low + high) / 2 + rng.uniform(-0.5, 0.5) * room
-    return np.asarray(middle + step * (np.arange(n_slices) - (n_slices - 1) / 2))
+    return np.asarray(
+        (low + high) / 2 + off_middle * room + step * (np.arange(n_slices) - (n_slices - 1) / 2)
+    )
 
 
 def _add_noise(kspace: NDArray[Any], noise: float, rng: np.random.Generator) -> NDArray[np.complex64]:

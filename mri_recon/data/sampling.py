@@ -61,7 +61,7 @@ class Sampling:
         if isinstance(mask, Path):
             mask = read_mask(mask)
         if isinstance(mask, np.ndarray):
-            return cls("file", accelerations, center_fractions, seed, mask, asked)
+            return cls("file", accelerations, center_fractions, seed, _as_columns(mask, "The mask"), asked)
         return cls(mask or "random", accelerations, center_fractions, seed, None, asked)
 
 
@@ -83,10 +83,13 @@ def read_mask(path: Path) -> Columns:
         raise SettingsError(
             f"{path} is not a NumPy .npy file of a mask (width,). Write one with numpy.save or mri-recon mask -o."
         ) from error
+    return _as_columns(values, str(path))
+
+
+def _as_columns(values: object, what: str) -> Columns:
+    """Columns of an array such as ``(width,)`` or ``(1, 1, 1, width)`` of numbers or booleans."""
     if not isinstance(values, np.ndarray) or values.squeeze().ndim != 1 or values.dtype.kind not in "buif":
-        raise SettingsError(
-            f"{path} holds no mask: expected (width,) of 0 and 1. Save a one-dimensional array."
-        )
+        raise SettingsError(f"{what} is none: expected an array (width,) of 0 and 1. Give a one-dimensional array.")
     return np.asarray(values.squeeze() != 0)
 
 

@@ -31,7 +31,8 @@ _SMALLEST = 192
 
 def window(image: Gray) -> float:
     """The value to show as white."""
-    top = float(np.percentile(image, WINDOW_PERCENTILE))
+    # The lower of two neighbours: between them, the one bright pixel of a tiny image would count in part.
+    top = float(np.percentile(image, WINDOW_PERCENTILE, method="lower"))
     return top if top > 0 else float(image.max()) or 1.0
 
 

@@ -71,7 +71,7 @@ class GeneratedSettings(Settings):
     """
 
     n_slices: PositiveInt = 300
-    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ((128, 128), (160, 160))
+    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ((128, 128),)
     n_coils: tuple[PositiveInt, ...] = (1, 4)
     noise: Range = (0.003, 0.03)
     n_validation_scans: PositiveInt = 4
@@ -147,12 +147,13 @@ class TrainingSettings(Settings):
     clip_norm
         The gradient is scaled down to this norm where it is longer.
     max_minutes
-        The run is shortened, its schedule with it, so as to end within this time; 0 for no limit.
+        The run is shortened, its schedule with it, so as to end within this time; 0 for no limit. Each
+        resumption has the whole of it.
     checkpoint_minutes
         A checkpoint is written this often within an epoch, besides the one at its end.
     """
 
-    epochs: PositiveInt = 8
+    epochs: PositiveInt = 6
     batch_size: PositiveInt = 1
     seed: NonNegativeInt = 0
     loss: Literal["l1", "ssim", "l1+ssim"] = "l1+ssim"

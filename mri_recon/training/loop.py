@@ -86,7 +86,8 @@ def train(
     started = time.monotonic()
     config = _with_folders(config or TrainingConfig(), data, output)
     options, show = config.training, progress or (lambda _: None)
-    deadline = started + 60 * options.max_minutes if options.max_minutes else math.inf
+    # A twentieth of the time is kept for the last validation and for writing.
+    deadline = started + 0.95 * 60 * options.max_minutes if options.max_minutes else math.inf
     place = torch.device(resolve_device(device, learned=True))
     folder = RunFolder(Path(config.output.folder))
     state = folder.open(config, resume=resume, overwrite=overwrite)
@@ -114,8 +115,9 @@ def train(
         def epoch_batches(epoch: int) -> list[list[tuple[int, int]]]:
             return batches(slices.source.shapes, options.batch_size, options.seed, epoch)
 
-        n_batches, n_epochs = len(epoch_batches(0)), options.epochs
-        stream = loader(slices, _from(at, n_epochs, epoch_batches), config.data.workers)
+        n_batches = len(epoch_batches(0))
+        n_steps = options.epochs * n_batches
+        stream = loader(slices, _from(at, options.epochs, epoch_batches), config.data.workers)
         if state is not None:
             _set_rng_state(state["rng"], place)  # last, because making the network has drawn from it
 
@@ -130,18 +132,20 @@ def train(
             )
 
         def report(stage: Literal["step", "epoch"], epoch: int, mean_loss: float) -> None:
-            done, total = at.epoch * n_batches + at.step, n_epochs * n_batches
-            left = clock.per_step(done) * (total - done)
-            show(Progress(stage, done, total, epoch, n_epochs, mean_loss, scores, to_beat, left))
+            done, n_epochs = at.epoch * n_batches + at.step, -(-n_steps // n_batches)
+            left = clock.per_step(done) * max(n_steps - done, 0)
+            show(Progress(stage, done, n_steps, epoch, n_epochs, mean_loss, scores, to_beat, left))
 
         clock = Clock(at.epoch * n_batches + at.step)
-        saved_at = time.monotonic()
+        saved_at, shortened = time.monotonic(), False
         try:
-            while at.epoch < n_epochs:
+            while at.epoch < options.epochs and not shortened:
                 network.train()
-                while at.step < n_batches:
+                while at.step < n_batches and not shortened:
                     done = at.epoch * n_batches + at.step
-                    at.lr = learning_rate(config.schedule, config.optimizer.lr, done, n_epochs * n_batches)
+                    # Where time is short the learning rate falls sooner: better than being cut off.
+                    n_steps = clock.affordable(done, options.epochs * n_batches, deadline)
+                    at.lr = learning_rate(config.schedule, config.optimizer.lr, done, n_steps)
                     for group in optimizer.param_groups:
                         group["lr"] = at.lr
 
@@ -157,12 +161,10 @@ def train(
 
                     report("step", at.epoch + 1, at.loss_sum / at.step)
                     stop.check()
-                    now = time.monotonic()
-                    if now - saved_at > 60 * options.checkpoint_minutes:
+                    shortened = n_steps <= done + 1 < options.epochs * n_batches
+                    if time.monotonic() - saved_at > 60 * options.checkpoint_minutes:
                         checkpoint()
-                        saved_at = now
-                    if now > deadline:
-                        break
+                        saved_at = time.monotonic()
 
                 scores = validate(network.eval(), scans, config.masks, place, stop)
                 row = {"epoch": at.epoch + 1, "loss": at.loss_sum / at.step, "lr": at.lr, **scores.as_dict()}
@@ -175,10 +177,6 @@ def train(
                 checkpoint()
 
                 saved_at = time.monotonic()
-                per_epoch = clock.per_step(at.epoch * n_batches) * n_batches
-                if saved_at + per_epoch * (n_epochs - at.epoch) > deadline:
-                    # Fewer epochs, known before the learning rate has fallen: better than being cut off.
-                    n_epochs = at.epoch + max(int((deadline - saved_at) / per_epoch), 0)
                 report("epoch", at.epoch, row["loss"])
         except KeyboardInterrupt:
             # Raised by `stop.check` or by `progress`, between steps; at a second signal, anywhere.
@@ -193,7 +191,7 @@ def train(
         validation=Metrics(best["nmse"], best["psnr"], best["ssim"]),
         zero_filled=to_beat,
         epochs=at.epoch,
-        shortened=n_epochs < options.epochs,
+        shortened=shortened,
         seconds=time.monotonic() - started,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -43,6 +44,8 @@ class Progress:
     seconds_left: float | None = None
 
 
+_STEPS_TO_JUDGE_BY = 10  # the first ones are slower than those to come
+
 Callback = Callable[[Progress], None]
 
 
@@ -82,6 +85,12 @@ class Clock:
     def per_step(self, step: int) -> float:
         """Mean seconds a step, `step` steps being done."""
         return (time.monotonic() - self.started) / max(step - self.first_step, 1)
+
+    def affordable(self, step: int, n_steps: int, deadline: float) -> int:
+        """Of `n_steps` those that can be done by the deadline, `step` steps being done."""
+        if deadline == math.inf or step - self.first_step < _STEPS_TO_JUDGE_BY:
+            return n_steps
+        return min(n_steps, step + max(int((deadline - time.monotonic()) / self.per_step(step)), 0))
 
 
 class Stop:
