@@ -33,5 +33,7 @@ class OutputError(MriReconError):
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Name the closest known word, or all of them, as the end of an error message."""
     known = sorted(known)
+    if not known:
+        return "There are none."
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."

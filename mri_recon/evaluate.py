@@ -20,15 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 import mri_recon
+from mri_recon.catalog import METHODS, look_up
 from mri_recon.data.phantom import sample_set
 from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans, read_reconstruction, read_scan
 from mri_recon.device import resolve_device
-from mri_recon.errors import MriReconError, ScanError, SettingsError
+from mri_recon.errors import MriReconError, ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Method
 from mri_recon.metrics import Metrics, score
 from mri_recon.physics.masks import Columns
-from mri_recon.reconstruct import Reconstruction, make_method, reconstruct
+from mri_recon.reconstruct import Reconstruction, make_method, method_name_of, reconstruct
 
 METRICS = ("nmse", "psnr", "ssim")
 
@@ -213,7 +214,8 @@ def evaluate(
         A setting that cannot work, or nothing at all that could be scored. Files that fail among others are
         listed in `Evaluation.failures`.
     """
-    made = [_make(method, methods, settings, weights) for method in methods]
+    _refuse_unknown(settings or {}, methods)
+    made = [_make(method, settings or {}, weights) for method in methods]
     names = [name for name, _ in _described(made)]
     if len(set(names)) < len(names):
         raise SettingsError(
@@ -356,29 +358,27 @@ class _Scans:
                 yield source.name, None
 
 
-def _make(
-    method: str | Method,
-    all_methods: Sequence[str | Method],
-    settings: Mapping[str, Any] | None,
-    weights: str | Path | None,
-) -> Method:
-    """A method with those of the settings that it knows; a key that no method knows is refused by each."""
+def _refuse_unknown(settings: Mapping[str, Any], methods: Sequence[str | Method]) -> None:
+    """Refuse a setting that none of the methods knows."""
+    named = [method for method in methods if isinstance(method, str)]
+    known = {key for name in named for key in look_up("method", METHODS, name).model_fields}
+    for key in settings:
+        if key not in known:
+            raise SettingsError(
+                f"None of the methods {', '.join(named)} has a setting '{key}'. {suggestion(key, known)}"
+            )
+
+
+def _make(method: str | Method, settings: Mapping[str, Any], weights: str | Path | None) -> Method:
+    """A method with those of the settings that it knows."""
     if isinstance(method, Method):
         return method
-    from mri_recon.catalog import METHODS, look_up
-
     cls: type[Method] = look_up("method", METHODS, method)
-    others: set[str] = set()
-    for other in all_methods:
-        if isinstance(other, str) and other != method:
-            others |= set(look_up("method", METHODS, other).model_fields)
-    own = {k: v for k, v in (settings or {}).items() if k in cls.model_fields or k not in others}
+    own = {key: value for key, value in settings.items() if key in cls.model_fields}
     return make_method(method, own, weights if cls.learned else None)
 
 
 def _described(methods: Sequence[Method]) -> Iterator[tuple[str, dict[str, Any]]]:
-    from mri_recon.reconstruct import method_name_of
-
     for method in methods:
         yield method_name_of(method), method.model_dump(mode="json")
 

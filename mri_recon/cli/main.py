@@ -74,6 +74,10 @@ def cli(context: click.Context) -> None:
 
 def main() -> None:
     """Run a command and exit: 0 done, 1 failed in part, 2 usage or bad input, 130 interrupted."""
+    # Before numpy and torch are imported. The matrices here are too small for BLAS threads, and threads that wait by
+    # spinning make everything several times slower where other programs use the processors too.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         code = cli.main(standalone_mode=False, prog_name="mri-recon")
         sys.exit(code if isinstance(code, int) else 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,8 +56,6 @@ def command(
 
     Ctrl-C ends it with a checkpoint, and --resume goes on from there.
     """
-    # Before torch is imported. Threads that wait by spinning make a step ten times slower on shared processors.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if resume and overwrite:
         raise SettingsError("--resume goes on with a run and --overwrite replaces it; give one of them.")
     changes = _changes(data, epochs, seed, assignments)

@@ -124,7 +124,7 @@ class UNet(nn.Module):
             Magnitude image `(slice, height, width)`, real.
         """
         x, mean, std = normalise(rss(ifftc(kspace * mask)))
-        # Channels last is about a third faster on a CPU, and on a GPU in half precision.
+        # Channels last: a step of training is about a fifth faster on a CPU.
         features = x[:, None].to(memory_format=torch.channels_last)
         correction = cast(Tensor, self.unet(features))[:, 0]
         image = (x + correction if self.residual else correction) * std + mean
