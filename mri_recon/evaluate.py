@@ -216,6 +216,8 @@ def evaluate(
     """
     _refuse_unknown(settings or {}, methods)
     made = [_make(method, settings or {}, weights) for method in methods]
+    if weights is not None and not any(method.learned for method in made):
+        raise SettingsError("None of the methods takes weights. Leave --weights out, or add --method unet.")
     names = [name for name, _ in _described(made)]
     if len(set(names)) < len(names):
         raise SettingsError(

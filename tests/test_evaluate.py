@@ -124,6 +124,8 @@ class TestVolumes:
         assert found.volumes[1].nmse == pytest.approx(made.metrics.nmse, rel=1e-9)
         with pytest.raises(SettingsError, match="Did you mean 'tv_weight'"):
             evaluate(scan, ["zero-filled", "cs"], settings={"tvweight": 1})
+        with pytest.raises(SettingsError, match="takes weights"):
+            evaluate(scan, ["zero-filled", "cs"], weights="w.safetensors")
 
     def test_mask_seed_and_slices_reach_the_reconstruction(self, folder):
         found = evaluate(folder / "a.h5", ["zero-filled"], mask="equispaced", seed=3, slices=(1, 2))

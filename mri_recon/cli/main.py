@@ -96,7 +96,11 @@ def main() -> None:
             error,
         )
     except Exception as error:
-        _fail(f"Unexpected {type(error).__name__}: {error} Run again with --debug and report what it shows.", error, code=1)
+        _fail(
+            f"Unexpected {type(error).__name__}: {error} Run again with --debug and report what it shows.",
+            error,
+            code=1,
+        )
 
 
 def _fail(message: str, error: BaseException, code: int = 2) -> Any:

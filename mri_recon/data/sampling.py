@@ -89,7 +89,9 @@ def read_mask(path: Path) -> Columns:
 def _as_columns(values: object, what: str) -> Columns:
     """Columns of an array such as ``(width,)`` or ``(1, 1, 1, width)`` of numbers or booleans."""
     if not isinstance(values, np.ndarray) or values.squeeze().ndim != 1 or values.dtype.kind not in "buif":
-        raise SettingsError(f"{what} is none: expected an array (width,) of 0 and 1. Give a one-dimensional array.")
+        raise SettingsError(
+            f"{what} is none: expected an array (width,) of 0 and 1. Give a one-dimensional array."
+        )
     return np.asarray(values.squeeze() != 0)
 
 

@@ -1,0 +1,106 @@
+"""``mri-recon demo``."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+from command_line import assert_one_line, run
+from PIL import Image
+
+from mri_recon.data import phantom
+from mri_recon.data.storage import read_scan
+
+FILES = ["comparison.png", "head_2026.h5", "mask.png", "report.html"]
+
+
+@pytest.fixture
+def small_head(monkeypatch):
+    """The demo's own head, of a size that takes no time."""
+    whole = phantom.sample_scan
+
+    def small(*arguments, **keywords):
+        return whole(*arguments, **keywords | {"height": 64, "width": 60, "n_coils": 3})
+
+    monkeypatch.setattr(phantom, "sample_scan", small)
+
+
+class Page(HTMLParser):
+    """What a page refers to and how it describes its pictures."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.references, self.images, self.labels, self.scripts = [], [], [], 0
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.references += [attributes[k] for k in ("src", "href", "srcset", "data") if k in attributes]
+        self.scripts += tag in ("script", "link", "iframe", "object")
+        if tag == "img":
+            self.images.append(attributes)
+        if tag == "svg":
+            self.labels.append(attributes.get("aria-label"))
+
+
+@pytest.mark.usefixtures("small_head")
+def test_it_leaves_scan_pictures_and_report_and_says_what_next(capsys, tmp_path):
+    arguments = ["demo", "-o", tmp_path, "--method", "zero-filled", "--method", "cs", "--json"]
+    outcome = run(capsys, *arguments)
+    assert outcome.code == 0
+    told = json.loads(outcome.out)
+    assert [v["method"] for v in told["volumes"]] == ["zero-filled", "cs"]
+    assert told["volumes"][1]["ssim"] > told["volumes"][0]["ssim"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
+    assert read_scan(tmp_path / "head_2026.h5").kspace.shape == (3, 3, 64, 60)
+    for name in ("comparison.png", "mask.png"):
+        with Image.open(tmp_path / name) as picture:
+            assert picture.format == "PNG"
+    # What it proposes next works.
+    proposed = re.search(r"Next: mri-recon (.*)", outcome.err)[1].split()
+    assert run(capsys, *proposed, "-q").code == 0
+    # A second demo replaces the first.
+    assert run(capsys, "demo", "-o", tmp_path, "--method", "zero-filled", "-q").code == 0
+
+
+@pytest.mark.usefixtures("small_head")
+def test_the_report_needs_nothing_else(capsys, tmp_path):
+    assert run(capsys, "demo", "-o", tmp_path, "--method", "zero-filled", "-q").code == 0
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert page.scripts == 0
+    assert page.references
+    assert all(reference.startswith("data:image/png;base64,") for reference in page.references)
+    assert not re.search(r"https?://|url\(|@import", text)
+    for image in page.images:
+        assert "head_2026.h5, slice 1: target, then zero-filled" in image["alt"]
+        data = base64.b64decode(image["src"].partition(",")[2])
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.verify()
+    assert all(label.startswith("Acquired columns: random 4×") for label in page.labels)
+    assert "zero-filled" in text
+    assert "&quot;seed&quot;" in text or "&#34;seed&#34;" in text
+
+
+@pytest.mark.usefixtures("small_head")
+def test_a_method_that_fails_is_named_and_the_others_are_shown(capsys, tmp_path, monkeypatch):
+    from mri_recon.errors import WeightsError
+    from mri_recon.methods.tv import TotalVariation
+
+    def fail(*arguments, **keywords):
+        raise WeightsError("There are no weights.")
+
+    monkeypatch.setattr(TotalVariation, "__call__", fail)
+    outcome = run(capsys, "demo", "-o", tmp_path, "--method", "zero-filled", "--method", "cs")
+    assert outcome.code == 1
+    assert "Warning: head_2026.h5: There are no weights." in outcome.err
+    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
+
+
+def test_a_folder_that_cannot_be(capsys, tmp_path):
+    (tmp_path / "file").touch()
+    assert_one_line(run(capsys, "demo", "-o", tmp_path / "file"), "it is a file, not a folder")

@@ -1,0 +1,171 @@
+"""``mri-recon reconstruct``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import h5py
+import numpy as np
+import pytest
+from command_line import assert_one_line, run
+from PIL import Image
+from small_scans import small_scan
+
+from mri_recon.data.storage import read_reconstruction, read_scan, write_scan
+from mri_recon.physics.masks import generate_mask
+from mri_recon.reconstruct import reconstruct
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two scans, the second without a target, and where to put the results."""
+    (tmp_path / "scans").mkdir()
+    write_scan(tmp_path / "scans" / "a.h5", small_scan("a.h5"))
+    write_scan(tmp_path / "scans" / "b.h5", replace(small_scan("b.h5", n_coils=1), target=None))
+    return tmp_path
+
+
+def test_one_scan_becomes_images_a_picture_and_metrics(capsys, folder):
+    scan, out = folder / "scans" / "a.h5", folder / "out"
+    outcome = run(capsys, "reconstruct", scan, "-o", out, "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    (told,) = json.loads(outcome.out)
+    expected = reconstruct(read_scan(scan), "cs")
+    assert told["file"] == str(scan)
+    assert told["output"] == str(out / "a.h5")
+    assert (told["method"], told["settings"]) == ("cs", dict(expected.settings))
+    assert told["lines"] == expected.mask.n_lines
+    assert told["seconds"] > 0
+    assert (told["nmse"], told["psnr"], told["ssim"]) == pytest.approx(
+        tuple(expected.metrics.as_dict().values()), rel=1e-9
+    )
+    assert told["iterations"] == [c.iterations for c in expected.convergence]
+    assert told["converged"] is True
+
+    assert sorted(p.name for p in out.iterdir()) == ["a.h5", "a.png"]
+    with h5py.File(out / "a.h5") as file:
+        assert list(file) == ["reconstruction"]
+        assert file["reconstruction"].dtype == np.float32
+        np.testing.assert_array_equal(file["reconstruction"][:], expected.image)
+        assert file.attrs["method"] == "cs"
+        assert json.loads(file.attrs["settings"]) == dict(expected.settings)
+        assert file.attrs["lines"] == expected.mask.n_lines
+        assert file.attrs["mask_sha256"] == expected.mask.sha256
+    with Image.open(out / "a.png") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_folder_is_a_batch_and_a_second_run_skips_what_is_done(capsys, folder):
+    out = folder / "out"
+    first = run(capsys, "reconstruct", folder / "scans", "-o", out, "--method", "zero-filled", "--json")
+    assert first.code == 0
+    a, b = json.loads(first.out)
+    assert [(e["nmse"] is None, e["psnr"] is None, e["ssim"] is None) for e in (a, b)] == [
+        (False,) * 3,
+        (True,) * 3,
+    ]
+    (out / "b.h5").unlink()
+    stamp = (out / "a.h5").stat().st_mtime_ns
+    second = run(capsys, "reconstruct", folder / "scans", "-o", out, "--json", "-v")
+    assert second.code == 0
+    assert [(e["file"], e["method"]) for e in json.loads(second.out)] == [
+        (str(folder / "scans" / "b.h5"), "cs")
+    ]
+    assert "a.h5 exists, kept" in second.err
+    assert "1 of 2 were there already and kept" in second.err
+    assert (out / "a.h5").stat().st_mtime_ns == stamp
+    third = run(capsys, "reconstruct", folder / "scans", "-o", out, "--overwrite", "--json", "-q")
+    assert (third.code, third.err) == (0, "")
+    assert [e["method"] for e in json.loads(third.out)] == ["cs", "cs"]
+    with h5py.File(out / "a.h5") as file:
+        assert file.attrs["method"] == "cs"
+
+
+def test_options_reach_the_reconstruction(capsys, folder):
+    scan = folder / "scans" / "a.h5"
+    np.save(folder / "mask.npy", generate_mask("equispaced", 40, 2, 0.2, seed=9))
+    sampling = ["--mask", "equispaced", "--acceleration", 5, "--center-fraction", 0.1, "--seed", 2]
+    for number, (arguments, keywords) in enumerate(
+        [
+            (sampling, {"mask": "equispaced", "acceleration": 5, "center_fraction": 0.1, "seed": 2}),
+            (["--mask-file", folder / "mask.npy"], {"mask": folder / "mask.npy"}),
+            (["--acceleration", 1], {"acceleration": 1}),
+            (["--acceleration", 8, "--acceleration", 4, "--seed", 1], {"acceleration": (8, 4), "seed": 1}),
+            (
+                ["--slices", "1", "--set", "tv_weight=0.02"],
+                {"slices": (1, 2), "settings": {"tv_weight": 0.02}},
+            ),
+            (["--slices", "0:2", "--set", "iterations=5"], {"settings": {"iterations": 5}}),
+            (["--method", "zero-filled", "--device", "cpu"], {"method": "zero-filled"}),
+        ]
+    ):
+        out = folder / f"out{number}"
+        outcome = run(capsys, "reconstruct", scan, "-o", out, "--json", *arguments)
+        assert outcome.code == 0, outcome
+        expected = reconstruct(read_scan(scan), **keywords)
+        np.testing.assert_array_equal(read_reconstruction(out / "a.h5"), expected.image)
+        assert json.loads(outcome.out)[0]["lines"] == expected.mask.n_lines
+
+
+def test_what_was_assumed_is_said_and_what_did_not_converge_is_warned_of(capsys, folder):
+    scan = small_scan("acquired.h5")
+    columns = generate_mask("random", 40, 4, 0.08, seed=1)
+    write_scan(folder / "acquired.h5", replace(scan, kspace=scan.kspace * columns, mask=columns))
+    arguments = ["-o", folder / "out", "--acceleration", 8, "--set", "iterations=2"]
+    outcome = run(capsys, "reconstruct", folder / "acquired.h5", *arguments)
+    assert outcome.code == 0
+    assert "acquired.h5: The scan carries a mask: it is used as acquired" in outcome.err
+    assert "Warning: Some slices stopped before they converged; raise --set iterations=" in outcome.err
+    header, row = (line.split("\t") for line in outcome.out.splitlines())
+    told = dict(zip(header, row, strict=True))
+    assert told["lines"] == str(columns.sum())
+    assert float(told["PSNR (dB)"]) > 0
+
+
+def test_a_broken_scan_among_good_ones_is_named_and_the_others_are_done(capsys, folder):
+    (folder / "scans" / "broken.h5").write_text("not k-space")
+    outcome = run(capsys, "reconstruct", folder / "scans", "-o", folder / "out", "--method", "zero-filled")
+    assert outcome.code == 1
+    assert "Warning: " in outcome.err
+    assert "broken.h5 is not an HDF5 file" in outcome.err
+    assert "1 of 3 failed: broken.h5" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["a.h5", "a.png", "b.h5", "b.png"]
+    for name in ("a.h5", "b.h5"):
+        (folder / "scans" / name).write_text("broken too")
+    outcome = run(capsys, "reconstruct", folder / "scans", "-o", folder / "out2")
+    assert outcome.code == 2
+    assert "3 of 3 failed" in outcome.err
+    assert not list((folder / "out2").iterdir())
+
+
+class TestNothingIsLost:
+    def test_an_existing_result_is_kept_unless_told(self, capsys, folder):
+        out = folder / "out"
+        out.mkdir()
+        (out / "a.h5").write_text("precious")
+        scan = folder / "scans" / "a.h5"
+        assert_one_line(run(capsys, "reconstruct", scan, "-o", out), f"{out / 'a.h5'} exists", "--overwrite")
+        assert (out / "a.h5").read_text() == "precious"
+        assert [p.name for p in out.iterdir()] == ["a.h5"]
+        assert run(capsys, "reconstruct", scan, "-o", out, "--overwrite", "-q").code == 0
+        assert read_reconstruction(out / "a.h5").shape == (2, 48, 40)
+
+    @pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+    @pytest.mark.parametrize("batch", [True, False])
+    def test_a_scan_is_never_replaced_by_its_images(self, capsys, folder, batch, overwrite):
+        scans = folder / "scans"
+        before = (scans / "a.h5").read_bytes()
+        named = scans if batch else scans / "a.h5"
+        outcome = run(capsys, "reconstruct", named, "-o", scans, *overwrite)
+        assert_one_line(outcome, "is the scan itself and would be replaced")
+        assert (scans / "a.h5").read_bytes() == before
+        assert sorted(p.name for p in scans.iterdir()) == ["a.h5", "b.h5"]
+
+    def test_scans_of_one_name_do_not_take_each_others_place(self, capsys, folder):
+        (folder / "more").mkdir()
+        write_scan(folder / "more" / "a.hdf5", small_scan("a.hdf5"))
+        outcome = run(capsys, "reconstruct", folder / "scans", folder / "more", "-o", folder / "out")
+        assert_one_line(outcome, str(folder / "more" / "a.hdf5"), "would both be written to")
+        assert not (folder / "out").exists()
