@@ -38,7 +38,7 @@ def test_from_a_scan_on_disk_to_a_table(tmp_path):
     assert by_method["cs"].psnr > by_method["zero-filled"].psnr
     assert "| cs |" in table.markdown()
 
-    with pytest.raises(MriReconError, match="scan.h5"):
+    with pytest.raises(MriReconError, match=r"scan\.h5"):
         read_scan(tmp_path / "scan.hdf5")
 
 

@@ -259,7 +259,7 @@ class TestUnsoundKspace:
             reconstruct(read_scan(tmp_path / "broken.h5"), method)
 
     def test_all_zero_is_an_error(self, scan):
-        with pytest.raises(ScanError, match="small.h5: k-space is zero everywhere"):
+        with pytest.raises(ScanError, match=r"small\.h5: k-space is zero everywhere"):
             reconstruct(replace(scan, kspace=np.zeros_like(scan.kspace)))
 
 
@@ -291,7 +291,9 @@ class TestMethod:
         assert usual("zero-filled").convergence == ()
         converged = usual("cs").convergence
         assert len(converged) == 2
-        assert all(c.converged and 1 < c.iterations < 200 and c.residual < 2e-3 for c in converged)
+        default = TotalVariation()
+        assert all(c.converged and c.residual < default.tolerance for c in converged)
+        assert all(1 < c.iterations < default.iterations for c in converged)
         short = reconstruct(small_scan(), "cs", settings={"iterations": 3})
         assert [(c.iterations, c.converged) for c in short.convergence] == [(3, False)] * 2
         assert short.settings["iterations"] == 3

@@ -93,17 +93,17 @@ def test_options_reach_the_reconstruction(capsys, folder):
             (["--acceleration", 1], {"acceleration": 1}),
             (["--acceleration", 8, "--acceleration", 4, "--seed", 1], {"acceleration": (8, 4), "seed": 1}),
             (
-                ["--slices", "1", "--set", "tv_weight=0.02"],
-                {"slices": (1, 2), "settings": {"tv_weight": 0.02}},
+                ["--slices", "1", "--method", "cs", "--set", "tv_weight=0.02", "--set", "iterations=5"],
+                {"slices": (1, 2), "method": "cs", "settings": {"tv_weight": 0.02, "iterations": 5}},
             ),
-            (["--slices", "0:2", "--set", "iterations=5"], {"settings": {"iterations": 5}}),
-            (["--method", "zero-filled", "--device", "cpu"], {"method": "zero-filled"}),
+            (["--slices", "0:2", "--device", "cpu"], {}),
         ]
     ):
         out = folder / f"out{number}"
-        outcome = run(capsys, "reconstruct", scan, "-o", out, "--json", *arguments)
+        method = [] if "--method" in arguments else ["--method", "zero-filled"]
+        outcome = run(capsys, "reconstruct", scan, "-o", out, "--json", *method, *arguments)
         assert outcome.code == 0, outcome
-        expected = reconstruct(read_scan(scan), **keywords)
+        expected = reconstruct(read_scan(scan), **{"method": "zero-filled"} | keywords)
         np.testing.assert_array_equal(read_reconstruction(out / "a.h5"), expected.image)
         assert json.loads(outcome.out)[0]["lines"] == expected.mask.n_lines
 
