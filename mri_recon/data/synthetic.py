@@ -1,0 +1,275 @@
+"""Training images of many kinds: what a network sees that is to work on scans unlike any one model.
+
+A network trained on heads alone takes everything for a head. These images share with scans what matters to
+undersampling and little else: edges at all scales, texture with a falling spectrum, an object of finite
+extent before an empty background, smooth phase, smooth coils, noise in the reference. Each is drawn on a grid
+twice as fine as the reconstruction's and its k-space cropped to the measured band, so the pixels of the
+target are those of a finer object seen at a limited resolution, with its ringing; a transform of the target
+itself would be the inverse crime.
+
+References
+----------
+Dead leaves: Lee, Mumford and Huang (2001), Int J Comput Vis 41:35-59; as training images: Baradad et al.
+(2021), arXiv:2106.05963. Spectra of natural images: Field (1987), J Opt Soc Am A 4:2379-2394. Heads, bodies
+and coils here are shapes of our own, measured on nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from mri_recon.errors import SettingsError
+from mri_recon.physics.coils import rss
+from mri_recon.physics.fourier import ifftc
+
+Image = NDArray[np.float32]
+
+FINER = 2
+"""Pixels of the drawing per pixel of the reconstruction, along each axis."""
+
+
+def synthetic_slice(
+    rng: np.random.Generator, height: int, width: int, n_coils: int, noise: float
+) -> tuple[NDArray[np.complex64], Image]:
+    """One slice of an image of a random kind, for training.
+
+    Parameters
+    ----------
+    noise
+        Standard deviation of the complex Gaussian noise, of its real and imaginary part each, relative to the
+        peak of the noise-free root-sum-of-squares image, which is 1.
+
+    Returns
+    -------
+    tuple
+        Noisy k-space `(coil, height, width)` and its root-sum-of-squares image `(height, width)`: with the
+        noise, as the reference that a scanner gives has it.
+
+    Raises
+    ------
+    SettingsError
+        A size under 16, no coil, or negative noise.
+    """
+    if min(height, width) < 16 or n_coils < 1 or noise < 0:
+        raise SettingsError(
+            f"A training image of {height}×{width} with {n_coils} coil(s) and noise {noise} cannot be made. "
+            "Give a height and width of 16 or more, one coil or more and noise of 0 or more."
+        )
+    shape = (FINER * height, FINER * width)
+    drawing = _drawing(rng, shape)
+    kspace = _band(drawing * _phase(rng, shape) * _coils(rng, shape, n_coils), height, width)
+    kspace /= rss(ifftc(kspace[None]))[0].max()
+    kspace += noise * _complex_normal(rng, kspace.shape)
+    return kspace, rss(ifftc(kspace[None]))[0].astype(np.float32)
+
+
+def _drawing(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
+    """Magnitude of the object on the fine grid: zero outside the body, peak 1."""
+    y, x = _grid(shape)
+    body = _body(rng, y, x)
+    kind = list(KINDS)[rng.integers(len(KINDS))]
+    image = np.clip(KINDS[kind](rng, y, x), 0, None) * body
+    image /= max(float(image.max()), 1e-6)
+    image **= np.float32(rng.uniform(0.6, 1.8))
+    if rng.random() < 0.15:  # an object that wraps round the edge of the field of view
+        axis = int(rng.integers(2))
+        image = np.roll(image, int(rng.integers(shape[axis])), axis)
+    return image.astype(np.float32)
+
+
+def _grid(shape: tuple[int, int]) -> tuple[Image, Image]:
+    """Positions in fields of view, (height, 1) and (1, width), zero at the middle."""
+    y, x = (((np.arange(n) - n // 2) / n).astype(np.float32) for n in shape)
+    return y[:, None], x[None, :]
+
+
+def _body(rng: np.random.Generator, y: Image, x: Image) -> NDArray[np.bool_]:
+    """Support of the object: an ellipse, flattened towards a box or waved along its edge."""
+    v, u = _local(rng, y, x, center=0.05, radii=rng.uniform(0.28, 0.5, 2))
+    power = rng.choice([2.0, 2.0, 2.5, 3.5])
+    radius = (np.abs(v) ** power + np.abs(u) ** power) ** (1 / power)
+    if rng.random() < 0.5:
+        angle = np.arctan2(v, u)
+        for order in (2, 3, 4, 5):
+            radius = radius * (1 + rng.normal(0, 0.08 / order) * np.cos(order * angle + rng.uniform(0, 7)))
+    inside: NDArray[np.bool_] = radius < 1
+    return inside
+
+
+def _local(
+    rng: np.random.Generator, y: Image, x: Image, *, center: float, radii: NDArray[np.float64]
+) -> tuple[Image, Image]:
+    """Coordinates of a shape placed at random, turned at random, 1 at its radii."""
+    cy, cx = rng.uniform(-center, center, 2)
+    angle = rng.uniform(0, np.pi)
+    c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    dy, dx = y - np.float32(cy), x - np.float32(cx)
+    return (c * dy + s * dx) / np.float32(radii[0]), (c * dx - s * dy) / np.float32(radii[1])
+
+
+def _fractal_field(rng: np.random.Generator, y: Image, x: Image, exponent: float) -> Image:
+    """Gaussian field whose amplitude spectrum falls as 1/f^exponent: mean 0, standard deviation 1."""
+    height, width = y.shape[0], x.shape[1]
+    ky, kx = scipy.fft.fftfreq(height, 1 / height), scipy.fft.rfftfreq(width, 1 / width)
+    power = (ky[:, None] ** 2 + kx[None, :] ** 2).astype(np.float32)
+    power[0, 0] = 1
+    spectrum = _complex_normal(rng, power.shape) * power ** np.float32(-exponent / 2)
+    spectrum[0, 0] = 0
+    field: Image = scipy.fft.irfft2(spectrum, s=(height, width)).astype(np.float32)
+    return field / max(float(field.std()), 1e-12)
+
+
+def _dead_leaves(rng: np.random.Generator, y: Image, x: Image) -> Image:
+    """Shapes that hide one another, as many large as small ones hide: radii with density ∝ r⁻³."""
+    n_leaves = int(rng.integers(40, 250))
+    smallest, largest = 0.012, 0.3
+    radii = smallest / np.sqrt(1 - rng.random(n_leaves) * (1 - (smallest / largest) ** 2))
+    # Large ones first, mostly, or the small would all be hidden.
+    radii = radii[np.argsort(-radii * rng.uniform(0.3, 1.0, n_leaves))]
+    texture = _fractal_field(rng, y, x, rng.uniform(0.8, 1.8))
+    image = np.full((y.shape[0], x.shape[1]), rng.uniform(0, 0.8), np.float32)
+    for radius in radii:
+        _leaf(rng, image, texture, y, x, float(radius))
+    return image
+
+
+def _leaf(
+    rng: np.random.Generator, image: Image, texture: Image, y: Image, x: Image, radius: float
+) -> None:
+    """Paint one disc, ellipse or polygon into the image, with a flat or textured level and perhaps a rim."""
+    cy, cx = rng.uniform(-0.48, 0.48, 2)
+    window = []
+    for positions, middle in ((y[:, 0], cy), (x[0], cx)):
+        low, high = np.searchsorted(positions, (middle - 1.5 * radius, middle + 1.5 * radius))
+        window.append(slice(int(low), int(high)))
+    part = (window[0], window[1])
+    dy, dx = y[window[0]] - np.float32(cy), x[:, window[1]] - np.float32(cx)
+    angles = rng.uniform(0, 2 * np.pi, 5)
+    if rng.random() < 0.35:  # a polygon: where no side's half-plane is left
+        distance = (np.cos(angles[0]) * dy + np.sin(angles[0]) * dx) / radius
+        for angle in angles[0] + 2 * np.pi / 5 * np.arange(1, 5) + rng.normal(0, 0.3, 4):
+            distance = np.maximum(distance, (np.cos(angle) * dy + np.sin(angle) * dx) / radius)
+        distance = distance * rng.uniform(1.0, 1.3)
+    else:
+        c, s, flat = np.cos(angles[0]), np.sin(angles[0]), rng.uniform(1.0, 3.0)
+        distance = np.sqrt((c * dy + s * dx) ** 2 + (flat * (c * dx - s * dy)) ** 2) / radius
+    level = rng.uniform(0, 1) + (rng.uniform(0, 0.3) * texture[part] if rng.random() < 0.4 else 0)
+    image[part] = np.where(distance < 1, level, image[part])
+    if rng.random() < 0.2:
+        image[part][(distance < 1) & (distance > rng.uniform(0.75, 0.95))] = rng.uniform(0.5, 1.3)
+
+
+def _head(rng: np.random.Generator, y: Image, x: Image) -> Image:
+    """Bright scalp, dark skull, folded ribbons of cortex around white matter, ventricles: a caricature."""
+    v, u = _local(rng, y, x, center=0.03, radii=rng.uniform(0.34, 0.46, 2))
+    power = rng.uniform(1.9, 2.6)
+    radius = (np.abs(v) ** power + np.abs(u) ** power) ** np.float32(1 / power)
+    scalp, skull = rng.uniform(0.88, 0.95), rng.uniform(0.78, 0.86)
+    folds = _fractal_field(rng, y, x, rng.uniform(1.3, 2.0))
+    wrinkles = _fractal_field(rng, y, x, rng.uniform(0.8, 1.4))
+    white, gray, fluid, bone, fat = rng.uniform([0.3, 0.3, 0.0, 0.0, 0.4], [1.0, 1.0, 1.0, 0.2, 1.6])
+    ribbon = np.abs(folds) < rng.uniform(0.15, 0.5)
+    cortex = ribbon & (radius > rng.uniform(0.2, 0.6))
+    sulci = (np.abs(folds) < 0.08) & (radius > 0.4)
+    image = np.where(cortex, np.float32(gray), np.float32(white))
+    image = np.where(sulci, np.float32(fluid), image)
+    for _ in range(int(rng.integers(2, 8))):
+        b, a = _local(rng, y, x, center=0.12, radii=rng.uniform(0.015, 0.1, 2))
+        inside = b * b + a * a < 1
+        image[inside] = rng.choice([fluid, gray, white])
+    image *= 1 + np.float32(rng.uniform(0, 0.12)) * wrinkles
+    image = np.where(radius > skull, np.float32(bone), image)
+    image = np.where(radius > scalp, np.float32(fat) * (1 + np.float32(0.2) * wrinkles), image)
+    return np.where(radius < 1, image, np.float32(0)).astype(np.float32)
+
+
+def _fractal(rng: np.random.Generator, y: Image, x: Image) -> Image:
+    """A 1/f field: as it is, cut at levels into labyrinths, or multiplied by speckle."""
+    field = _fractal_field(rng, y, x, rng.uniform(0.9, 2.0))
+    form = rng.integers(3)
+    if form == 0:
+        return 1 + np.float32(rng.uniform(0.2, 0.6)) * field
+    if form == 1:
+        levels = rng.uniform(0, 1, int(rng.integers(2, 6)))
+        cuts = np.sort(rng.normal(0, 0.8, len(levels) - 1)).astype(np.float32)
+        return levels.astype(np.float32)[np.searchsorted(cuts, field)]
+    speckle = np.abs(_fractal_field(rng, y, x, rng.uniform(0.3, 1.0)))
+    return (1 + np.float32(0.3) * field) * (1 + np.float32(rng.uniform(0.2, 1)) * speckle)
+
+
+def _ellipses(rng: np.random.Generator, y: Image, x: Image) -> Image:
+    """Overlapping ellipses that add to or multiply what is there, as in phantoms; slow shading."""
+    image = np.full((y.shape[0], x.shape[1]), rng.uniform(0.3, 1), np.float32)
+    for _ in range(int(rng.integers(3, 25))):
+        size = np.exp(rng.uniform(np.log(0.01), np.log(0.25)))
+        v, u = _local(rng, y, x, center=0.4, radii=size * rng.uniform(0.5, 1.5, 2))
+        inside = v * v + u * u < 1
+        if rng.random() < 0.5:
+            image[inside] += np.float32(rng.uniform(-0.5, 0.7))
+        else:
+            image[inside] *= np.float32(rng.uniform(0, 1.6))
+    return image * (1 + np.float32(rng.uniform(0, 0.2)) * _fractal_field(rng, y, x, 2.5))
+
+
+KINDS: dict[str, Callable[[np.random.Generator, Image, Image], Image]] = {
+    "dead leaves": _dead_leaves,
+    "head": _head,
+    "fractal": _fractal,
+    "ellipses": _ellipses,
+}
+"""What is drawn inside the body, each as often: called with the generator and the grid."""
+
+
+def _phase(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:
+    """Smooth phase of the object: a polynomial of second degree and a slow random field."""
+    y, x = _grid(shape)
+    a, b, c, d, e = (np.float32(v) for v in rng.normal(0, [1.5, 1.5, 3.0, 3.0, 3.0]))
+    angle = a * y + b * x + c * y * y + d * x * x + e * x * y + np.float32(rng.uniform(0, 2 * np.pi))
+    angle = angle + np.float32(rng.uniform(0, 0.6)) * _fractal_field(rng, y, x, 3.0)
+    return _turn(angle)
+
+
+def _coils(rng: np.random.Generator, shape: tuple[int, int], n_coils: int) -> NDArray[np.complex64]:
+    """Maps `(coil, height, width)`: one coil nearly uniform, several around the field of view."""
+    y, x = _grid(shape)
+    if n_coils == 1:
+        tilt = rng.normal(0, 0.3, 2).astype(np.float32)
+        return (1 + tilt[0] * y + tilt[1] * x).astype(np.complex64)[None]
+    first = rng.uniform(0, 2 * np.pi)
+    reach = rng.uniform(0.3, 0.8)
+    maps = np.empty((n_coils, *shape), np.complex64)
+    for coil in range(n_coils):
+        angle = first + 2 * np.pi * coil / n_coils + rng.normal(0, 0.2)
+        cy, cx = rng.uniform(0.5, 0.75) * np.array([np.sin(angle), np.cos(angle)])
+        distance = ((y - np.float32(cy)) ** 2 + (x - np.float32(cx)) ** 2) / np.float32(reach**2)
+        ramp = rng.normal(0, 2, 2).astype(np.float32)
+        # Near a loop the field is even, far from it it falls as the cube of the distance.
+        maps[coil] = _turn(ramp[0] * y) * _turn(ramp[1] * x + np.float32(rng.uniform(0, 7)))
+        maps[coil] /= (1 + distance) * np.sqrt(1 + distance)
+    return maps
+
+
+def _turn(angle: Image) -> NDArray[np.complex64]:
+    """exp(i angle)."""
+    turned: NDArray[np.complex64] = np.empty(angle.shape, np.complex64)
+    turned.real, turned.imag = np.cos(angle), np.sin(angle)
+    return turned
+
+
+def _band(images: NDArray[np.complex64], height: int, width: int) -> NDArray[np.complex64]:
+    """K-space of fine images, centred, cropped to the central `(height, width)` frequencies."""
+    kspace = scipy.fft.fft2(scipy.fft.ifftshift(images, axes=(-2, -1)), norm="ortho")
+    # Before the shift, the frequency f is at index f, the negative ones from the end.
+    rows, columns = (np.arange(n) - n // 2 for n in (height, width))
+    return np.ascontiguousarray(kspace[:, rows[:, None], columns[None, :]])
+
+
+def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.complex64]:
+    """Real and imaginary part each of standard deviation 1."""
+    drawn = rng.standard_normal((*shape, 2), dtype=np.float32)
+    normal: NDArray[np.complex64] = drawn.view(np.complex64)[..., 0]
+    return normal
