@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 import mri_recon
 from mri_recon.catalog import METHODS, look_up
 from mri_recon.data.phantom import sample_set
+from mri_recon.data.sampling import AS_ACQUIRED
 from mri_recon.data.scan import Scan
-from mri_recon.data.storage import find_scans, read_reconstruction, read_scan
+from mri_recon.data.storage import find_scans, read_first_slice, read_reconstruction, read_scan
 from mri_recon.device import resolve_device
 from mri_recon.errors import MriReconError, ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Method
@@ -39,14 +40,19 @@ Pair = tuple[float, float | None]
 
 @dataclass(frozen=True)
 class VolumeScore:
-    """The metrics of one volume by one method, and how it was sampled."""
+    """The metrics of one volume by one method, and how it was sampled.
+
+    `acceleration` is the nominal one, None where it is not known.
+    """
 
     file: str
     method: str
     acquisition: str
-    acceleration: float
+    acceleration: float | None
     center_fraction: float | None
-    lines: int
+    effective_acceleration: float | None
+    mask: str
+    lines: int | None
     mask_sha256: str
     slices: int
     nmse: float
@@ -71,7 +77,7 @@ class SummaryRow:
     """All metrics of one method at one acceleration, for one acquisition or for all together."""
 
     method: str
-    acceleration: float | str
+    acceleration: str
     acquisition: str
     volumes: int
     nmse: Summary
@@ -99,15 +105,16 @@ class Evaluation:
     @property
     def summary(self) -> tuple[SummaryRow, ...]:
         """Per method, acceleration and acquisition, and over all acquisitions where there are several."""
-        groups: dict[tuple[str, float, str], list[VolumeScore]] = {}
+        groups: dict[tuple[str, str, str], list[VolumeScore]] = {}
         for volume in self.volumes:
             for acquisition in (volume.acquisition, ALL):
-                groups.setdefault((volume.method, volume.acceleration, acquisition), []).append(volume)
-        acquisitions = {volume.acquisition for volume in self.volumes}
+                groups.setdefault((volume.method, _acceleration(volume), acquisition), []).append(volume)
+        acquisitions = [*dict.fromkeys(volume.acquisition for volume in self.volumes), ALL]
         return tuple(
             SummaryRow(method, acceleration, acquisition, len(group), *(_summary(group, m) for m in METRICS))
+            for wanted in acquisitions
             for (method, acceleration, acquisition), group in groups.items()
-            if acquisition != ALL or len(acquisitions) > 1
+            if acquisition == wanted and (acquisition != ALL or len(acquisitions) > 2)
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -142,7 +149,7 @@ class Evaluation:
         rows = [
             [
                 row.method,
-                _acceleration(row.acceleration),
+                row.acceleration,
                 row.acquisition,
                 str(row.volumes),
                 _show(row.nmse, 4),
@@ -160,8 +167,8 @@ class Evaluation:
             [
                 v.file,
                 v.method,
-                _acceleration(v.acceleration),
-                str(v.lines),
+                _acceleration(v),
+                "–" if v.lines is None else str(v.lines),
                 str(v.slices),
                 f"{v.nmse:.4f}",
                 f"{v.psnr:.2f}",
@@ -175,6 +182,12 @@ class Evaluation:
 
 ALL = "all"
 
+
+def failure_text(file: str, reason: str) -> str:
+    """A failure's reason with its file, which the reason may name already."""
+    return reason if file in reason else f"{file}: {reason}"
+
+
 OnVolume = Callable[[int, int, Scan, Reconstruction], None]
 
 
@@ -182,7 +195,7 @@ def evaluate(
     data: str | Path | Scan | Iterable[str | Path | Scan] | None = None,
     methods: Sequence[str | Method] = ("zero-filled", "cs"),
     *,
-    pairs: Sequence[Pair] = ((4.0, 0.08),),
+    pairs: Sequence[Pair] | None = None,
     mask: str | Columns | Path | None = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -200,7 +213,7 @@ def evaluate(
     methods
         Names, or methods made beforehand.
     pairs
-        Each is evaluated; a scan that was undersampled already is used as acquired, once.
+        Each is evaluated, by default 4 with 0.08; a scan that was undersampled already is used as acquired, once.
     settings, weights
         For the methods named that know them.
     slices
@@ -226,7 +239,8 @@ def evaluate(
     for method in made:
         resolve_device(device, learned=method.learned)
     scans = _Scans.of(data)
-    total = len(scans) * len(made) * len(pairs)
+    chosen: Sequence[tuple[float | None, float | None]] = pairs or ((None, None),)
+    total = len(scans) * len(made) * len(chosen)
     volumes: list[VolumeScore] = []
     failures: list[tuple[str, str]] = []
     notes: list[str] = list(scans.notes)
@@ -235,10 +249,10 @@ def evaluate(
         if scan is None or scan.target is None:
             if scan is not None:
                 failures.append((name, "It has no target, so there is nothing to score against."))
-            done += len(made) * len(pairs)
+            done += len(made) * len(chosen)
             continue
         as_acquired = False
-        for acceleration, center_fraction in pairs:
+        for acceleration, center_fraction in chosen:
             for method in made:
                 done += 1
                 if as_acquired:
@@ -262,19 +276,21 @@ def evaluate(
                     continue
                 volumes.append(_volume_score(scan, result, result.metrics))
                 notes.extend(f"{name}: {note}" for note in result.notes)
+                if volumes[-1].converged is False:
+                    notes.append(f"{name}: {result.method} stopped before it converged.")
                 if on_volume is not None:
                     on_volume(done, total, scan, result)
             # What the file dictates is the same at every pair.
-            as_acquired = bool(volumes) and volumes[-1].file == name and _dictated(scan, volumes[-1])
+            as_acquired = bool(volumes) and volumes[-1].file == name and volumes[-1].mask == AS_ACQUIRED
     if not volumes:
-        reason = f" {failures[0][0]}: {failures[0][1]}" if failures else ""
+        reason = f" {failure_text(*failures[0])}" if failures else ""
         raise ScanError(f"Nothing could be scored.{reason}")
     described = {
         "version": mri_recon.__version__,
         "python": platform.python_version(),
         "data": scans.description,
         "methods": {result: dict(values) for result, values in _described(made)},
-        "pairs": [list(pair) for pair in pairs],
+        "pairs": [list(pair) for pair in pairs or ((4.0, 0.08),)],
         "mask": "array" if isinstance(mask, np.ndarray) else str(mask or "random"),
         "seed": "file name" if seed is None else seed,
         "slices": list(slices) if slices else None,
@@ -304,17 +320,19 @@ def score_reconstructions(folder: str | Path, targets: str | Path) -> Evaluation
             made = next((file for file in named if file.exists()), None)
             if made is None:
                 raise ScanError(f"{folder} holds no file of that name.")
-            metrics = score(scan.target[: scan.n_slices], read_reconstruction(made))
+            images = read_reconstruction(made)
+            first = read_first_slice(made)
+            metrics = score(scan.target[first : first + len(images)], images)
         except MriReconError as error:
             failures.append((path.name, str(error)))
             continue
         nothing = VolumeScore(
-            path.name, "reconstructions", scan.acquisition, 0.0, None, 0, "", scan.n_slices,
-            metrics.nmse, metrics.psnr, metrics.ssim, 0.0, None,
+            path.name, "reconstructions", scan.acquisition, None, None, None, "made elsewhere", None, "",
+            len(images), metrics.nmse, metrics.psnr, metrics.ssim, 0.0, None,
         )  # fmt: skip
         volumes.append(nothing)
     if not volumes:
-        reason = f" {failures[0][0]}: {failures[0][1]}" if failures else ""
+        reason = f" {failure_text(*failures[0])}" if failures else ""
         raise ScanError(f"Nothing could be scored.{reason}")
     described = {
         "version": mri_recon.__version__,
@@ -385,19 +403,21 @@ def _described(methods: Sequence[Method]) -> Iterator[tuple[str, dict[str, Any]]
         yield method_name_of(method), method.model_dump(mode="json")
 
 
-def _dictated(scan: Scan, volume: VolumeScore) -> bool:
-    return scan.mask is not None or volume.center_fraction is None
-
-
 def _volume_score(scan: Scan, result: Reconstruction, metrics: Metrics) -> VolumeScore:
     mask = result.mask
-    nominal = mask.acceleration if mask.acceleration is not None else mask.effective_acceleration
+    nominal = mask.acceleration
+    if mask.kind == AS_ACQUIRED:
+        # fastMRI's test files name the acceleration that their mask was made for.
+        stated = scan.attributes.get("acceleration")
+        nominal = float(stated) if isinstance(stated, int | float) and stated >= 1 else None
     return VolumeScore(
         file=scan.name,
         method=result.method,
         acquisition=scan.acquisition,
-        acceleration=round(nominal, 2),
+        acceleration=nominal,
         center_fraction=mask.center_fraction,
+        effective_acceleration=round(mask.effective_acceleration, 2),
+        mask=mask.kind,
         lines=mask.n_lines,
         mask_sha256=mask.sha256,
         slices=len(result.image),
@@ -436,8 +456,8 @@ def _show(summary: Summary, digits: int) -> str:
     return text
 
 
-def _acceleration(value: float | str) -> str:
-    return value if isinstance(value, str) else f"{value:g}" if value else "–"
+def _acceleration(volume: VolumeScore) -> str:
+    return volume.mask if volume.acceleration is None else f"{volume.acceleration:g}"
 
 
 def _markdown(header: list[str], rows: list[list[str]]) -> str:

@@ -28,7 +28,7 @@ from mri_recon.physics.coils import rss
 from mri_recon.physics.espirit import calibration_region, espirit_maps
 from mri_recon.physics.fourier import Array, ifftc
 from mri_recon.physics.geometry import center_crop
-from mri_recon.physics.masks import Columns, SamplingMask
+from mri_recon.physics.masks import Columns, SamplingMask, center_run
 from mri_recon.settings import validated
 
 Progress = Callable[[int, int], None]
@@ -44,6 +44,8 @@ class Reconstruction:
         Magnitude, `(slice, h, w)` float32, cropped to the target's or header's size.
     slices
         First slice and one past the last, of the scan's.
+    target
+        Those slices of the scan's target, where it has one that can be read.
     metrics
         None where the scan has no target, or none that can be scored against (`notes` say why).
     convergence
@@ -58,6 +60,7 @@ class Reconstruction:
     method: str
     settings: Mapping[str, Any]
     slices: tuple[int, int]
+    target: NDArray[np.float32] | None
     metrics: Metrics | None
     seconds: float
     convergence: tuple[Convergence, ...] = ()
@@ -114,8 +117,10 @@ def reconstruct(
     else:
         method_name = method_name_of(method)
     place = resolve_device(device, learned=method.learned)
-    sampling_mask, notes = choose_mask(scan, Sampling.of(mask, acceleration, center_fraction, seed))
     first, stop = check_slices(scan, slices)
+    sampling_mask, notes = choose_mask(
+        scan, Sampling.of(mask, acceleration, center_fraction, seed), (first, stop)
+    )
     convergence: list[Convergence] = []
     image: NDArray[np.float32] | None = None
     for index in range(first, stop):
@@ -127,7 +132,7 @@ def reconstruct(
         if progress is not None:
             progress(index - first + 1, stop - first)
     assert image is not None  # check_slices leaves at least one
-    metrics, unscored = _score(scan, (first, stop), image)
+    target, metrics, unscored = _score(scan, (first, stop), image)
     return Reconstruction(
         name=scan.name,
         image=image,
@@ -135,6 +140,7 @@ def reconstruct(
         method=method_name,
         settings=method.model_dump(mode="json"),
         slices=(first, stop),
+        target=target,
         metrics=metrics,
         seconds=time.perf_counter() - started,
         convergence=tuple(convergence),
@@ -144,15 +150,16 @@ def reconstruct(
 
 def _score(
     scan: Scan, slices: tuple[int, int], image: NDArray[np.float32]
-) -> tuple[Metrics | None, tuple[str, ...]]:
-    """Metrics where there is a target that can be scored against; one that cannot is no reason to lose the image."""
+) -> tuple[NDArray[np.float32] | None, Metrics | None, tuple[str, ...]]:
+    """Target and metrics; a target that cannot be read or scored against is no reason to lose the image."""
+    target = None
     if scan.target is None:
-        return None, ()
-    target = scan.target[slice(*slices)]
+        return None, None, ()
     try:
-        return score(target, image), ()
+        target = scan.target[slice(*slices)]
+        return target, score(target, image), ()
     except ScanError as error:
-        return None, (f"Not scored: {error}",)
+        return target, None, (f"Not scored: {error}",)
 
 
 def make_method(
@@ -200,12 +207,19 @@ def kspace_scale(kspace: NDArray[np.complexfloating], columns: Columns) -> NDArr
         `(slice, 1, 1, 1)`; one for a slice that is empty.
     """
     centered = bool(columns[columns.size // 2])
-    block = calibration_region(kspace, columns) if centered else kspace
+    block = _central_block(kspace, columns) if centered else kspace
     image = np.sort(rss(ifftc(block)).reshape(len(block), -1), axis=-1)
     percentile = image[:, int(0.9 * image.shape[-1])]
     n_block = block.shape[-2] * (block.shape[-1] if centered else int(columns.sum()) ** 2 / columns.size)
     scale = percentile * np.sqrt(n_block / (kspace.shape[-2] * kspace.shape[-1]))
     return np.where(scale > 0, scale, 1).astype(np.float32).reshape(-1, 1, 1, 1)
+
+
+def _central_block(kspace: NDArray[np.complexfloating], columns: Columns) -> NDArray[np.complexfloating]:
+    """Readout points and unbroken acquired columns around the centre, at most 16 to either side."""
+    start, stop = center_run(columns)
+    row, column = kspace.shape[-2] // 2, columns.size // 2
+    return kspace[..., max(row - 16, 0) : row + 16, max(start, column - 16) : min(stop, column + 16)]
 
 
 def check_slices(scan: Scan, slices: tuple[int, int] | None) -> tuple[int, int]:

@@ -79,9 +79,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
     *groups, key = [str(part) for part in first["loc"] if not str(part).isdigit()] or [""]
     if first["type"] == "extra_forbidden":
-        section = f"in [{'.'.join(groups)}]" if groups else "at the top"
+        section = f" in [{'.'.join(groups)}]" if groups else ""
         known = known_keys(model, tuple(groups))
-        return f"There is no key '{key}' {section}. {suggestion(key, known)}"
+        return f"There is no key '{key}'{section}. {suggestion(key, known)}"
     table = isinstance(first["input"], Mapping) and key in model.model_fields
     name = f"[{'.'.join([*groups, key])}]" if table else f"[{'.'.join(groups)}] {key}" if groups else key
     if first["type"] == "missing":

@@ -3,7 +3,7 @@
 
     scripts/measure_convergence.py SCANS…
 
-The optimum is a run of the same solver to a tolerance 50 times smaller (that the solver reaches the optimum
+The optimum is a run of the same solver to a tolerance 30 times smaller (that the solver reaches the optimum
 of an independent one is a test). Prints a Markdown table: the relative gap of the objective, f / f* − 1, and by how
 much the PSNR against the scan's target differs.
 """
@@ -45,7 +45,7 @@ def main() -> int:
             A = sense_operator(columns, np.ones_like(kspace) if maps is None else maps)
             for weight in (0.002, 0.01):
                 found = {}
-                for tolerance, iterations in ((1e-3, 500), (2e-5, 2500)):
+                for tolerance, iterations in ((3e-4, 1000), (1e-5, 2000)):
                     ends = []
                     method = TotalVariation(tv_weight=weight, tolerance=tolerance, iterations=iterations)
                     x = method(kspace, columns, maps, ends.append).astype(np.complex128)

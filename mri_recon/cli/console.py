@@ -46,14 +46,13 @@ def result_json(value: Any) -> None:
     click.echo(value if isinstance(value, str) else json.dumps(value, indent=2))
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = True) -> None:
-    """Print a table: drawn on a terminal, tab-separated lines when piped."""
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table on standard error: drawn on a terminal, tab-separated lines when piped."""
     if VERBOSITY.quiet:
         return
-    stream = sys.stderr if err else sys.stdout
-    if not stream.isatty():
+    if not sys.stderr.isatty():
         for line in (header, *rows):
-            click.echo("\t".join(line), err=err)
+            click.echo("\t".join(line), err=True)
         return
     from rich.console import Console
     from rich.table import Table
@@ -63,7 +62,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, err: bool = T
         drawn.add_column(name, justify="right" if all(c[:1].isdigit() for c in column) else "left")
     for row in rows:
         drawn.add_row(*row)
-    Console(stderr=err).print(drawn)
+    Console(stderr=True).print(drawn)
 
 
 @contextmanager

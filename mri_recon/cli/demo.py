@@ -41,7 +41,7 @@ def command(
     from mri_recon.cli.evaluate import show
     from mri_recon.data.phantom import sample_scan
     from mri_recon.data.storage import write_scan
-    from mri_recon.evaluate import evaluate
+    from mri_recon.evaluate import evaluate, failure_text
     from mri_recon.files import make_folder
     from mri_recon.report.build import Gallery, write_report
     from mri_recon.report.figures import write_comparison, write_mask_picture
@@ -57,7 +57,7 @@ def command(
 
         def on_volume(done: int, total: int, scanned: Any, result: Any) -> None:
             update(done, total, result.method)
-            gallery.add(scanned, result)
+            gallery.add(result)
 
         found = evaluate(
             [scan],
@@ -78,7 +78,7 @@ def command(
     else:
         show(found)
     for file, reason in found.failures:
-        warn(reason if file in reason else f"{file}: {reason}")
+        warn(failure_text(file, reason))
     say(f"Look at {output / 'comparison.png'} and {output / 'report.html'}.")
     say(f"Next: mri-recon reconstruct {output / scan.name} --method cs -o {output / 'out'}")
     return 1 if found.failures else 0

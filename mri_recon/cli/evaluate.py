@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mri_recon.cli import options
-from mri_recon.cli.console import progress, result_json, say, table, warn
+from mri_recon.cli.console import detail, progress, result_json, say, table, warn
 from mri_recon.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -67,13 +67,14 @@ def command(
     DATA are scans or folders of them; without any, the built-in generated test set. Several --acceleration (with
     as many --center-fraction) are each evaluated.
     """
-    from mri_recon.evaluate import evaluate, score_reconstructions
+    from mri_recon.evaluate import evaluate, failure_text, score_reconstructions
     from mri_recon.report.build import Gallery, write_report
     from mri_recon.settings import parse_assignments
 
     _check_outputs(output, report, overwrite)
     gallery = Gallery()
     if reconstructions is not None:
+        _refuse_idle_options()
         if len(data) != 1:
             raise SettingsError("--reconstructions DIR needs one DATA: the folder of scans with the targets.")
         if report is not None:
@@ -88,8 +89,9 @@ def command(
 
             def on_volume(done: int, total: int, scan: Any, result: Any) -> None:
                 update(done, total, f"{scan.name} {result.method}")
+                detail(f"{scan.name}: {result.method}, {result.mask.n_lines} lines, {result.seconds:.2f} s")
                 if report is not None:
-                    gallery.add(scan, result)
+                    gallery.add(result)
 
             found = evaluate(
                 list(data) or None,
@@ -115,14 +117,38 @@ def command(
     for note in found.notes:
         say(f"Note: {note}")
     for file, reason in found.failures:
-        warn(reason if file in reason else f"{file}: {reason}")
+        warn(failure_text(file, reason))
     return 1 if found.failures else 0
 
 
 def show(found: Evaluation) -> None:
     """Print an evaluation: the table of volumes, then the summary."""
-    table(*found.volume_table(), err=False)
-    table(*found.summary_table(), err=False)
+    table(*found.volume_table())
+    table(*found.summary_table())
+
+
+def _refuse_idle_options() -> None:
+    """Refuse options that say how to reconstruct where nothing is reconstructed."""
+    from click.core import ParameterSource
+
+    context = click.get_current_context()
+    used = {
+        "data",
+        "reconstructions",
+        "output",
+        "overwrite",
+        "as_json",
+        "report",
+        "quiet",
+        "verbose",
+        "debug",
+    }
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        if name not in used and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise SettingsError(
+                f"{parameter.opts[-1]} says how to reconstruct, and --reconstructions were made already. Leave it out."
+            )
 
 
 def _check_outputs(output: Path | None, report: Path | None, overwrite: bool) -> None:

@@ -9,7 +9,7 @@ import click
 
 from mri_recon.catalog import MASKS
 from mri_recon.cli import options
-from mri_recon.cli.console import result_json, say
+from mri_recon.cli.console import detail, result_json, say
 from mri_recon.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ EXAMPLE = "mri-recon mask --mask random --width 368 --acceleration 4 --name file
     type=float,
     multiple=True,
     metavar="F",
-    help="Fully sampled centre; pairs with --acceleration, of several the seed picks one.  [default: 0.32 / R]",
+    help="Fully sampled centre; pairs with --acceleration, of several the seed picks one.  "
+    "[default: 0.08 up to 4×, 0.32 / R above]",
 )
 @click.option(
     "--name", metavar="FILE", help="File name that seeds the mask, with its extension, as in fastMRI."
@@ -70,7 +71,7 @@ def command(
         width,
         chosen.accelerations,
         chosen.center_fractions,
-        seed=name if name else seed if seed is not None else 0,
+        seed=Path(name).name if name else seed or 0,
     )
     if output is not None:
         _write(output, drawn, overwrite)
@@ -90,7 +91,10 @@ def command(
     from mri_recon.report.figures import mask_title
 
     say(mask_title(drawn))
-    click.echo("".join("|" if acquired else "." for acquired in drawn.columns))
+    say("".join("|" if acquired else "." for acquired in drawn.columns))
+    if name is None and seed is None:
+        say("Drawn with seed 0; --name draws the mask of a scan, --seed another one.")
+    detail(f"Pair drawn: acceleration {drawn.acceleration:g}, center_fraction {drawn.center_fraction:g}")
 
 
 def _write(output: Path, drawn: SamplingMask, overwrite: bool) -> None:

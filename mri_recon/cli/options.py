@@ -70,7 +70,7 @@ sampling = _chained(
         multiple=True,
         metavar="F",
         help="Fully sampled centre, as a fraction of the lines; pairs with --acceleration.  "
-        "[default: 0.32 / R, 0.08 at 4×]",
+        "[default: 0.08 up to 4×, 0.32 / R above]",
     ),
     click.option(
         "--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the mask.  [default: the file name]"
@@ -159,14 +159,16 @@ def mask_choice(mask: str | None, mask_file: Path | None) -> str | Path | None:
 
 def pairs(
     accelerations: tuple[float, ...], center_fractions: tuple[float, ...]
-) -> list[tuple[float, float | None]]:
-    """Accelerations with their center fractions, the default 4 where none was given.
+) -> list[tuple[float, float | None]] | None:
+    """Accelerations with their center fractions; None where neither was given.
 
     Raises
     ------
     SettingsError
-        Neither none nor as many of one as of the other.
+        Neither none, nor one, nor as many of one as of the other.
     """
+    if not accelerations and not center_fractions:
+        return None
     accelerations = accelerations or (4.0,)
     if not center_fractions:
         return [(a, None) for a in accelerations]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +72,15 @@ def command(
     for number, path in enumerate(paths, 1):
         target = _target(path, output)
         if len(paths) > 1 and target.exists() and not overwrite:
-            kept += 1
-            detail(f"{path.name}: {target} exists, kept")
+            if _made_by(target, made, method):
+                kept += 1
+                detail(f"{path.name}: {target} exists, kept")
+            else:
+                other = OutputError(
+                    f"{target} was made by another method or settings; use --overwrite, or another folder with -o."
+                )
+                warn(str(other))
+                failures.append((path, other))
             continue
         try:
             scan = read_scan(path)
@@ -92,7 +98,7 @@ def command(
                     progress=update,
                 )
             write_reconstruction(target, result.image, attributes=_attributes(result), overwrite=overwrite)
-            write_preview(target.with_suffix(".png"), result, scan, overwrite=True)
+            write_preview(target.with_suffix(".png"), result, overwrite=overwrite)
         except MriReconError as error:
             if len(paths) == 1:
                 raise
@@ -138,8 +144,21 @@ def _refuse_clashes(paths: list[Path], output: Path) -> None:
 
 def _refuse_existing(target: Path, overwrite: bool) -> None:
     """Say before the work, not after it, that the result has no place to go."""
-    if target.exists() and not overwrite:
-        raise OutputError(f"{target} exists. Replace it with --overwrite, or choose another folder with -o.")
+    for path in (target, target.with_suffix(".png")):
+        if path.exists() and not overwrite:
+            raise OutputError(
+                f"{path} exists. Replace it with --overwrite, or choose another folder with -o."
+            )
+
+
+def _made_by(target: Path, made: Method, method: str) -> bool:
+    """Whether an output that is kept is what this call would have made, as far as its file says."""
+    import json
+
+    from mri_recon.data.storage import reconstruction_attributes
+
+    told = reconstruction_attributes(target)
+    return told.get("method") == method and told.get("settings") == json.dumps(made.model_dump(mode="json"))
 
 
 def _attributes(result: Reconstruction) -> dict[str, Any]:
@@ -201,13 +220,9 @@ def _print(results: list[dict[str, Any]]) -> None:
         ]
         for r in results
     ]
-    table(header, rows, err=not _piped())
+    table(header, rows)
     if not all(r["converged"] in (None, True) for r in results):
         warn("Some slices stopped before they converged; raise --set iterations=… to go on.")
     if VERBOSITY.verbose:
         for r in results:
             detail(f"{r['file']}: settings {r['settings']}, iterations {r['iterations']}")
-
-
-def _piped() -> bool:
-    return not sys.stdout.isatty()

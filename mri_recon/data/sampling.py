@@ -61,7 +61,13 @@ class Sampling:
         if isinstance(mask, Path):
             mask = read_mask(mask)
         if isinstance(mask, np.ndarray):
+            if acceleration is not None or center_fraction is not None or seed is not None:
+                raise SettingsError(
+                    "A mask of your own leaves nothing to draw; give it, or acceleration, center_fraction and seed."
+                )
             return cls("file", accelerations, center_fractions, seed, _as_columns(mask, "The mask"), asked)
+        if len(center_fractions) == 1:
+            center_fractions *= len(accelerations)
         return cls(mask or "random", accelerations, center_fractions, seed, None, asked)
 
 
@@ -77,7 +83,7 @@ def read_mask(path: Path) -> Columns:
         values = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise SettingsError(
-            f"There is no mask file {path}. Write one with: mri-recon mask -o {path}"
+            f"There is no mask file {path}. Write one with: mri-recon mask --width N -o {path}"
         ) from error
     except (OSError, ValueError, EOFError) as error:
         raise SettingsError(
@@ -90,16 +96,28 @@ def _as_columns(values: object, what: str) -> Columns:
     """Columns of an array such as ``(width,)`` or ``(1, 1, 1, width)`` of numbers or booleans."""
     if not isinstance(values, np.ndarray) or values.squeeze().ndim != 1 or values.dtype.kind not in "buif":
         raise SettingsError(
-            f"{what} is none: expected an array (width,) of 0 and 1. Give a one-dimensional array."
+            f"{what} is not one: expected an array (width,) of 0 and 1, got {_shape_of(values)}. "
+            "Give a one-dimensional array."
         )
     return np.asarray(values.squeeze() != 0)
 
 
-def choose_mask(scan: Scan, sampling: Sampling) -> tuple[SamplingMask, tuple[str, ...]]:
+def _shape_of(values: object) -> str:
+    return f"{values.dtype} {values.shape}" if isinstance(values, np.ndarray) else type(values).__name__
+
+
+def choose_mask(
+    scan: Scan, sampling: Sampling, slices: tuple[int, int] | None = None
+) -> tuple[SamplingMask, tuple[str, ...]]:
     """Decide which columns of a scan are used, and what to say about it.
 
-    A scan that carries a mask, or whose empty columns show that it was undersampled, is used as acquired. A
+    A scan that carries a mask, or whose missing columns show that it was undersampled, is used as acquired. A
     fully sampled one is undersampled as asked. Columns that were never measured (padding) count as not acquired.
+
+    Parameters
+    ----------
+    slices
+        First slice and one past the last of those that matter; all of them by default.
 
     Raises
     ------
@@ -109,31 +127,36 @@ def choose_mask(scan: Scan, sampling: Sampling) -> tuple[SamplingMask, tuple[str
         A mask that cannot be drawn for this width, or of another width.
     """
     width = scan.shape[1]
-    measured = measured_columns(scan)
+    measured = measured_columns(scan, slices)
     notes: list[str] = []
-    first, last = np.flatnonzero(measured)[[0, -1]]
-    gaps = not measured[first : last + 1].all()
+    if scan.header.padding is not None:
+        inside = np.zeros(width, dtype=bool)
+        inside[slice(*scan.header.padding)] = True
+        if (measured & ~inside).any():
+            notes.append(
+                "There is data in columns that the header calls padding; they are left out, as it says."
+            )
+        measured = measured & inside if (measured & inside).any() else measured
+    first, last = (int(i) for i in np.flatnonzero(measured)[[0, -1]])
+    missing = float((~measured[first : last + 1]).mean())
     acquired = measured
-    if scan.mask is not None:
+    how = ""
+    if scan.mask is not None and not scan.mask.all():
         acquired = scan.mask & measured
         how = "carries a mask"
-    elif gaps:
+    elif missing > MISSING:
         how = f"has data in {measured.sum()} of {width} columns only"
-    elif not measured.all():
-        how = ""
-        if not _explained_by_header(scan, int(first), int(last)):
-            notes.append(
-                f"Columns outside {first}–{last} of {width} hold no data; they count as never acquired."
-            )
-    else:
-        how = ""
+    elif missing:
+        notes.append(
+            f"{(~measured[first : last + 1]).sum()} columns are missing; they count as never acquired."
+        )
+    elif not measured.all() and scan.header.padding != (first, last + 1):
+        notes.append(f"Columns outside {first}–{last} of {width} hold no data; they count as never acquired.")
     if how:
         if sampling.columns is None:
-            if sampling.asked:
-                notes.append(f"The scan {how}: it is used as acquired, the mask asked for is not applied.")
-            else:
-                notes.append(f"The scan {how}: it is used as acquired.")
-            mask = SamplingMask("as acquired", acquired, _n_center(acquired))
+            ignored = ", the mask asked for is not applied" if sampling.asked else ""
+            notes.append(f"The scan {how}: it is used as acquired{ignored}.")
+            mask = SamplingMask(AS_ACQUIRED, acquired, _n_center(acquired))
         else:
             notes.append(f"The scan {how}: of the mask file, only acquired columns are used.")
             mask = _given(scan, sampling.columns)
@@ -150,7 +173,14 @@ def choose_mask(scan: Scan, sampling: Sampling) -> tuple[SamplingMask, tuple[str
     return replace(mask, columns=columns), tuple(notes)
 
 
-def measured_columns(scan: Scan) -> Columns:
+AS_ACQUIRED = "as acquired"
+"""Kind of a mask that the scan itself dictates."""
+
+MISSING = 0.05
+"""Part of the columns that may be missing from a fully sampled scan: a lost line is not an acceleration."""
+
+
+def measured_columns(scan: Scan, slices: tuple[int, int] | None = None) -> Columns:
     """Columns of k-space that hold data, `(width,)`.
 
     Three slices are looked at, since all slices of a volume share their columns; every slice only where these
@@ -161,10 +191,11 @@ def measured_columns(scan: Scan) -> Columns:
     ScanError
         K-space is zero everywhere.
     """
-    spread = sorted({0, scan.n_slices // 2, scan.n_slices - 1})
-    for slices in (spread, range(scan.n_slices)):
+    first, stop = slices or (0, scan.n_slices)
+    spread = sorted({first, (first + stop) // 2, stop - 1})
+    for indices in (spread, range(first, stop)):
         measured = np.zeros(scan.shape[1], dtype=bool)
-        for index in slices:
+        for index in indices:
             measured |= _nonzero_columns(scan.kspace[index : index + 1])
         if measured.any():
             return measured
@@ -175,10 +206,6 @@ def measured_columns(scan: Scan) -> Columns:
 
 def _nonzero_columns(kspace: NDArray[np.complexfloating]) -> Columns:
     return np.asarray((kspace != 0).any(axis=(0, 1, 2)))
-
-
-def _explained_by_header(scan: Scan, first: int, last: int) -> bool:
-    return scan.header.padding is not None and scan.header.padding == (first, last + 1)
 
 
 def _given(scan: Scan, columns: Columns) -> SamplingMask:

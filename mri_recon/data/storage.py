@@ -114,6 +114,25 @@ def read_reconstruction(path: str | Path) -> NDArray[np.float32]:
     return images[:]
 
 
+def reconstruction_attributes(path: str | Path) -> dict[str, Any]:
+    """What a reconstruction file says of how it was made, as plain texts and numbers.
+
+    Raises
+    ------
+    ScanError
+        The file cannot be read.
+    """
+    path = Path(path)
+    with open_hdf5(path) as file:
+        return read_attributes(file, path)[0]
+
+
+def read_first_slice(path: str | Path) -> int:
+    """Slice of the scan that a reconstruction starts with: 0 unless its file says otherwise."""
+    first = reconstruction_attributes(path).get("first_slice", 0)
+    return first if isinstance(first, int) and first >= 0 else 0
+
+
 def find_scans(paths: Iterable[str | Path]) -> list[Path]:
     """List the scan files that `paths` stand for: files as they are, folders by their HDF5 files.
 

@@ -90,7 +90,7 @@ def _grid(shape: tuple[int, int]) -> tuple[Image, Image]:
 def _body(rng: np.random.Generator, y: Image, x: Image) -> NDArray[np.bool_]:
     """Support of the object: an ellipse, flattened towards a box or waved along its edge."""
     v, u = _local(rng, y, x, center=0.05, radii=rng.uniform(0.28, 0.5, 2))
-    power = rng.choice([2.0, 2.0, 2.5, 3.5])
+    power = float(rng.choice([2.0, 2.0, 2.5, 3.5]))  # a numpy scalar would make it all double
     radius = (np.abs(v) ** power + np.abs(u) ** power) ** (1 / power)
     if rng.random() < 0.5:
         angle = np.arctan2(v, u)
@@ -108,7 +108,8 @@ def _local(
     angle = rng.uniform(0, np.pi)
     c, s = np.float32(np.cos(angle)), np.float32(np.sin(angle))
     dy, dx = y - np.float32(cy), x - np.float32(cx)
-    return (c * dy + s * dx) / np.float32(radii[0]), (c * dx - s * dy) / np.float32(radii[1])
+    v, u = (c * dy + s * dx) / np.float32(radii[0]), (c * dx - s * dy) / np.float32(radii[1])
+    return v.astype(np.float32, copy=False), u.astype(np.float32, copy=False)
 
 
 def _fractal_field(rng: np.random.Generator, y: Image, x: Image, exponent: float) -> Image:
@@ -126,7 +127,7 @@ def _fractal_field(rng: np.random.Generator, y: Image, x: Image, exponent: float
 def _dead_leaves(rng: np.random.Generator, y: Image, x: Image) -> Image:
     """Shapes that hide one another, as many large as small ones hide: radii with density ∝ r⁻³."""
     n_leaves = int(rng.integers(40, 250))
-    smallest, largest = 0.012, 0.3
+    smallest, largest = 0.018, 0.35
     radii = smallest / np.sqrt(1 - rng.random(n_leaves) * (1 - (smallest / largest) ** 2))
     # Large ones first, mostly, or the small would all be hidden.
     radii = radii[np.argsort(-radii * rng.uniform(0.3, 1.0, n_leaves))]
@@ -137,9 +138,7 @@ def _dead_leaves(rng: np.random.Generator, y: Image, x: Image) -> Image:
     return image
 
 
-def _leaf(
-    rng: np.random.Generator, image: Image, texture: Image, y: Image, x: Image, radius: float
-) -> None:
+def _leaf(rng: np.random.Generator, image: Image, texture: Image, y: Image, x: Image, radius: float) -> None:
     """Paint one disc, ellipse or polygon into the image, with a flat or textured level and perhaps a rim."""
     cy, cx = rng.uniform(-0.48, 0.48, 2)
     window = []
@@ -148,10 +147,10 @@ def _leaf(
         window.append(slice(int(low), int(high)))
     part = (window[0], window[1])
     dy, dx = y[window[0]] - np.float32(cy), x[:, window[1]] - np.float32(cx)
-    angles = rng.uniform(0, 2 * np.pi, 5)
+    angles = rng.uniform(0, 2 * np.pi, 5).astype(np.float32)
     if rng.random() < 0.35:  # a polygon: where no side's half-plane is left
         distance = (np.cos(angles[0]) * dy + np.sin(angles[0]) * dx) / radius
-        for angle in angles[0] + 2 * np.pi / 5 * np.arange(1, 5) + rng.normal(0, 0.3, 4):
+        for angle in (angles[0] + 2 * np.pi / 5 * np.arange(1, 5) + rng.normal(0, 0.3, 4)).astype(np.float32):
             distance = np.maximum(distance, (np.cos(angle) * dy + np.sin(angle) * dx) / radius)
         distance = distance * rng.uniform(1.0, 1.3)
     else:
@@ -225,12 +224,16 @@ KINDS: dict[str, Callable[[np.random.Generator, Image, Image], Image]] = {
 
 
 def _phase(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:
-    """Smooth phase of the object: a polynomial of second degree and a slow random field."""
+    """Smooth phase of the object: a polynomial of second degree and a slow random field.
+
+    From a few radians across the field of view, as in spin echoes, to tens, as in gradient echoes: those take
+    the middle of a part's k-space outside the lines that are sampled densely, and that part goes dark.
+    """
     y, x = _grid(shape)
-    a, b, c, d, e = (np.float32(v) for v in rng.normal(0, [1.5, 1.5, 3.0, 3.0, 3.0]))
+    scale = np.exp(rng.uniform(0, np.log(8)))
+    a, b, c, d, e = (np.float32(v) for v in scale * rng.normal(0, [1.5, 1.5, 3.0, 3.0, 3.0]))
     angle = a * y + b * x + c * y * y + d * x * x + e * x * y + np.float32(rng.uniform(0, 2 * np.pi))
-    angle = angle + np.float32(rng.uniform(0, 0.6)) * _fractal_field(rng, y, x, 3.0)
-    return _turn(angle)
+    return _turn(angle + np.float32(rng.uniform(0, 0.3) * scale) * _fractal_field(rng, y, x, 3.0))
 
 
 def _coils(rng: np.random.Generator, shape: tuple[int, int], n_coils: int) -> NDArray[np.complex64]:
@@ -238,7 +241,8 @@ def _coils(rng: np.random.Generator, shape: tuple[int, int], n_coils: int) -> ND
     y, x = _grid(shape)
     if n_coils == 1:
         tilt = rng.normal(0, 0.3, 2).astype(np.float32)
-        return (1 + tilt[0] * y + tilt[1] * x).astype(np.complex64)[None]
+        uniform: Image = 1 + tilt[0] * y + tilt[1] * x
+        return uniform.astype(np.complex64)[None]
     first = rng.uniform(0, 2 * np.pi)
     reach = rng.uniform(0.3, 0.8)
     maps = np.empty((n_coils, *shape), np.complex64)
@@ -249,7 +253,7 @@ def _coils(rng: np.random.Generator, shape: tuple[int, int], n_coils: int) -> ND
         ramp = rng.normal(0, 2, 2).astype(np.float32)
         # Near a loop the field is even, far from it it falls as the cube of the distance.
         maps[coil] = _turn(ramp[0] * y) * _turn(ramp[1] * x + np.float32(rng.uniform(0, 7)))
-        maps[coil] /= (1 + distance) * np.sqrt(1 + distance)
+        maps[coil] *= 1 / ((1 + distance) * np.sqrt(1 + distance))
     return maps
 
 
@@ -262,10 +266,11 @@ def _turn(angle: Image) -> NDArray[np.complex64]:
 
 def _band(images: NDArray[np.complex64], height: int, width: int) -> NDArray[np.complex64]:
     """K-space of fine images, centred, cropped to the central `(height, width)` frequencies."""
-    kspace = scipy.fft.fft2(scipy.fft.ifftshift(images, axes=(-2, -1)), norm="ortho")
-    # Before the shift, the frequency f is at index f, the negative ones from the end.
+    # Before the shift, the frequency f is at index f, the negative ones from the end; what the first transform
+    # finds beyond the band is dropped before the second.
     rows, columns = (np.arange(n) - n // 2 for n in (height, width))
-    return np.ascontiguousarray(kspace[:, rows[:, None], columns[None, :]])
+    kspace = scipy.fft.fft(scipy.fft.ifftshift(images, axes=(-2, -1)), axis=-1, norm="ortho")[..., columns]
+    return np.ascontiguousarray(scipy.fft.fft(kspace, axis=-2, norm="ortho", overwrite_x=True)[..., rows, :])
 
 
 def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.complex64]:

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pydantic import BaseModel, ConfigDict
-
 from mri_recon.physics.fourier import Array
+from mri_recon.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,11 @@ class Convergence:
 Report = Callable[[Convergence], None]
 
 
-class Method(BaseModel, ABC):
+class Method(Settings, ABC):
     """A reconstruction method: its settings, and a call from k-space to image.
 
     Subclasses declare settings as fields; they become ``--set key=value`` and configuration keys.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     needs_smaps: ClassVar[bool] = False
     learned: ClassVar[bool] = False

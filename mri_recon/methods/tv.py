@@ -38,10 +38,12 @@ class TotalVariation(Method):
 
     needs_smaps: ClassVar[bool] = True
 
-    tv_weight: float = Field(default=0.005, gt=0, description="strength λ of total variation")
-    iterations: int = Field(default=500, ge=1, description="most iterations")
-    tolerance: float = Field(default=1e-3, gt=0, description="stop when both residuals are below this")
-    rho: float = Field(default=12.0, gt=0, description="ADMM penalty, in units of tv_weight")
+    tv_weight: float = Field(default=0.005, gt=0, strict=True, description="strength λ of total variation")
+    iterations: int = Field(default=1000, ge=1, strict=True, description="most iterations")
+    tolerance: float = Field(
+        default=3e-4, gt=0, strict=True, description="stop when both residuals are below this"
+    )
+    rho: float = Field(default=12.0, gt=0, strict=True, description="ADMM penalty, in units of tv_weight")
 
     def __call__(
         self, kspace: Array, mask: Array, smaps: Array | None, report: Report | None = None
@@ -52,7 +54,7 @@ class TotalVariation(Method):
             solve = _one_coil_solver(kspace, mask, rho)
         else:
             # The readout is sampled whole, so its transform is taken off the data once and for all.
-            rho *= MANY_COILS
+            rho = max(MANY_COILS * rho, LEAST_RHO)
             A = sense_operator(mask, smaps, axes=(-1,))
             constant = A.adjoint(ifftc(kspace, axes=(-2,)))
             solve = _many_coil_solver(A, constant, rho)
@@ -78,7 +80,7 @@ def _splitting(like: Array, tv_weight: float, rho: float) -> Splitting:
     if isinstance(like, np.ndarray):
         from mri_recon.solvers.kernels import FusedTotalVariation
 
-        return FusedTotalVariation(like, tv_weight / rho, RELAXATION)
+        return FusedTotalVariation(gradient, gradient_adjoint, like, tv_weight / rho, RELAXATION)
     prox = lambda field, step: joint_soft_threshold(field, tv_weight * step)  # noqa: E731
     return ProxSplitting(gradient, gradient_adjoint, prox, like, 1 / rho, RELAXATION)
 
@@ -107,6 +109,9 @@ CG_STEPS = 3
 
 MANY_COILS = 3.0
 """Factor on `rho` for several coils: steps that are solved inexactly want a stiffer splitting."""
+
+LEAST_RHO = 0.05
+"""For several coils and tiny weights: a softer splitting leaves more to each step than CG_STEPS can do."""
 
 
 def _laplacian(like: Array) -> Array:

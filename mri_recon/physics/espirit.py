@@ -17,7 +17,6 @@ def espirit_maps(
     *,
     kernel_size: int = 6,
     threshold: float = 0.02,
-    crop: float = 0.0,
 ) -> Array:
     r"""Coil maps as the leading eigenvectors of the calibration data's own consistency [1]_.
 
@@ -35,8 +34,6 @@ def espirit_maps(
         Side of the window, less along an axis where the calibration region is narrow.
     threshold
         Singular values of the calibration matrix below this part of the largest are noise.
-    crop
-        Maps are set to zero where the eigenvalue is below this; 0 keeps them everywhere.
 
     Returns
     -------
@@ -68,16 +65,17 @@ def espirit_maps(
     along_width = _frequencies(shape[1], kernel[1], like=calibration)
     half = xp.matmul(gram, along_width.T)  # (coil, coil, 2·kernel − 1, width)
     chunks = []
-    for top in range(0, shape[0], CHUNK_ROWS):
-        g = xp.tensordot(along_height[top : top + CHUNK_ROWS, :], half, axes=((1,), (2,)))
+    n_rows = max(1, CHUNK_BYTES // (8 * n_coils**2 * shape[1]))
+    for top in range(0, shape[0], n_rows):
+        g = xp.tensordot(along_height[top : top + n_rows, :], half, axes=((1,), (2,)))
         g = xp.permute_dims(g, (1, 2, 0, 3))  # (coil, coil, row, width)
-        start = reference[:, top : top + CHUNK_ROWS, :]
-        chunks.append(_leading_eigenvectors(g, start, crop))
+        start = reference[:, top : top + n_rows, :]
+        chunks.append(_leading_eigenvectors(g, start))
     return xp.concat(chunks, axis=1)
 
 
-CHUNK_ROWS = 32
-"""Rows of maps worked on at once: bounds memory at some tens of megabytes for 32 coils."""
+CHUNK_BYTES = 16 << 20
+"""Size of the matrices G(r) held at once; a few rows of them are enough to keep every thread at work."""
 
 POWER_ITERATIONS = 20
 
@@ -155,7 +153,7 @@ def _hann(n: int) -> NDArray[np.float64]:
     return window
 
 
-def _leading_eigenvectors(g: Array, start: Array, crop: float) -> Array:
+def _leading_eigenvectors(g: Array, start: Array) -> Array:
     """Leading eigenvector at each pixel by power iteration, its phase that of `start`, `(coil, row, width)`.
 
     The low-resolution coil images are close to the answer, and carrying their phase over makes the
@@ -168,14 +166,13 @@ def _leading_eigenvectors(g: Array, start: Array, crop: float) -> Array:
         from mri_recon.physics.kernels import leading_eigenvectors
 
         v = np.ascontiguousarray(v)
-        value = leading_eigenvectors(np.ascontiguousarray(g), v, POWER_ITERATIONS)
+        leading_eigenvectors(np.ascontiguousarray(g), v, POWER_ITERATIONS)
     else:
-        v, value = power_iteration(g, v, POWER_ITERATIONS)
+        v, _ = power_iteration(g, v, POWER_ITERATIONS)
     overlap = xp.sum(xp.conj(v) * start, axis=0)
     magnitude = xp.abs(overlap)
     tiny = xp.finfo(magnitude.dtype).tiny
-    maps = v * xp.where(magnitude > 0, overlap / xp.clip(magnitude, min=tiny), xp.ones_like(overlap))
-    return xp.where(value >= crop, maps, xp.zeros_like(maps)) if crop > 0 else maps
+    return v * xp.where(magnitude > 0, overlap / xp.clip(magnitude, min=tiny), xp.ones_like(overlap))
 
 
 def power_iteration(g: Array, start: Array, iterations: int) -> tuple[Array, Array]:

@@ -13,7 +13,6 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
-from mri_recon.data.scan import Scan
 from mri_recon.evaluate import Evaluation
 from mri_recon.files import atomic_output
 from mri_recon.physics.masks import SamplingMask
@@ -38,14 +37,14 @@ class Gallery:
 
     entries: list[GalleryEntry] = field(default_factory=list)
 
-    def add(self, scan: Scan, result: Reconstruction) -> None:
+    def add(self, result: Reconstruction) -> None:
         """Keep a reconstruction's middle slice, beside those of other methods under the same mask."""
         middle = preview_slices(len(result.image))[-1 if len(result.image) < 5 else 1]
         index = result.slices[0] + middle
-        title = f"{scan.name}, slice {index}"
+        title = f"{result.name}, slice {index}"
         last = self.entries[-1] if self.entries else None
         if last is None or (last.title, last.mask.sha256) != (title, result.mask.sha256):
-            target = None if scan.target is None else scan.target[index : index + 1][0]
+            target = None if result.target is None else result.target[middle]
             last = GalleryEntry(title, index, result.mask, target)
             self.entries.append(last)
         last.images[result.method] = result.image[middle]

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from mri_recon.data.scan import Scan
 from mri_recon.files import atomic_output
 from mri_recon.physics.geometry import center_crop
 from mri_recon.physics.masks import SamplingMask
@@ -41,7 +40,7 @@ def error_window(target: Gray, images: Sequence[Gray]) -> float:
     return max(window(np.abs(image - target)) for image in images)
 
 
-def write_preview(path: Path, result: Reconstruction, scan: Scan, *, overwrite: bool = False) -> None:
+def write_preview(path: Path, result: Reconstruction, *, overwrite: bool = False) -> None:
     """Picture of a reconstruction; with a target, of the target and of the error as well.
 
     Up to three slices, orientation as stored. All images of a row share one window.
@@ -54,7 +53,7 @@ def write_preview(path: Path, result: Reconstruction, scan: Scan, *, overwrite: 
     rows = [
         comparison_row(
             {f"{result.method}, slice {result.slices[0] + i}": result.image[i]},
-            None if scan.target is None else scan.target[result.slices[0] + i : result.slices[0] + i + 1][0],
+            None if result.target is None else result.target[i],
         )
         for i in preview_slices(len(result.image))
     ]

@@ -5,6 +5,7 @@ Compiled on first use and cached on disk.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,10 +23,19 @@ Complex = NDArray[np.complexfloating]
 class FusedTotalVariation:
     """`mri_recon.solvers.admm.ProxSplitting` for isotropic total variation, in two passes over memory.
 
+    `transform` and `adjoint`, the differences and their adjoint, are for measuring residuals alone.
     The relaxed variable v = αKx + (1 − α)z + u is all the state there is: z = shrink(v), u = v − z.
     """
 
-    def __init__(self, like: Complex, step: float, relaxation: float) -> None:
+    def __init__(
+        self,
+        transform: Callable[[Complex], Complex],
+        adjoint: Callable[[Complex], Complex],
+        like: Complex,
+        step: float,
+        relaxation: float,
+    ) -> None:
+        self._transform, self._adjoint = transform, adjoint
         self._v = np.zeros((2, *like.shape), dtype=like.dtype)
         self._w = np.zeros_like(self._v)
         real = like.real.dtype.type
@@ -51,16 +61,7 @@ class FusedTotalVariation:
         if before is None:
             return None
         z, z_before = (joint_soft_threshold(v, float(self._step)) for v in (self._v, before))
-        return residuals(_gradient, _gradient_adjoint, x, z, z_before, self._v - z)
-
-
-def _gradient(x: Complex) -> Complex:
-    return np.stack([np.roll(x, -1, axis=axis) - x for axis in (-2, -1)])
-
-
-def _gradient_adjoint(field: Complex) -> Complex:
-    vertical, horizontal = field
-    return np.asarray(np.roll(vertical, 1, axis=-2) - vertical + np.roll(horizontal, 1, axis=-1) - horizontal)
+        return residuals(self._transform, self._adjoint, x, z, z_before, self._v - z)
 
 
 @njit(nogil=True, cache=True, fastmath=True)

@@ -57,6 +57,9 @@ class GeneratedSettings(Settings):
 
     Parameters
     ----------
+    images
+        "heads" of ellipses with noise-free targets, "synthetic" images of many kinds whose targets have the
+        noise that a scanner's have, or "mixed", each as often.
     n_slices
         Images made at the start; an epoch goes once through them.
     sizes
@@ -70,6 +73,7 @@ class GeneratedSettings(Settings):
         Scans of the built-in sample set's validation split that each epoch is validated on.
     """
 
+    images: Literal["heads", "synthetic", "mixed"] = "heads"
     n_slices: PositiveInt = 300
     sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ((128, 128),)
     n_coils: tuple[PositiveInt, ...] = (1, 4)

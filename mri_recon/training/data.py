@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from mri_recon.data.phantom import random_slice, sample_set
 from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans, read_scan
+from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import ScanError
 from mri_recon.physics.coils import rss
 from mri_recon.physics.fourier import ifftc
@@ -79,7 +80,7 @@ class Source(Protocol):
 
 
 class GeneratedSlices:
-    """Slices of generated heads with analytic k-space, made once and kept in memory.
+    """Slices of generated heads with analytic k-space, of synthetic images, or both, kept in memory.
 
     Parameters
     ----------
@@ -93,7 +94,10 @@ class GeneratedSlices:
             height, width = settings.sizes[rng.integers(len(settings.sizes))]
             n_coils = settings.n_coils[rng.integers(len(settings.n_coils))]
             noise = float(np.exp(rng.uniform(*np.log(settings.noise))))
-            kspace, target = random_slice(rng, height, width, n_coils, noise)
+            # A draw from "mixed" alone, so that heads by themselves are what they are without it.
+            heads = settings.images == "heads" or (settings.images == "mixed" and rng.random() < 0.5)
+            slice_of = random_slice if heads else synthetic_slice
+            kspace, target = slice_of(rng, height, width, n_coils, noise)
             acquired = np.ones(width, dtype=bool)
             return Sample(kspace, acquired, target, float(target.max()), f"generated slice {index}")
 

@@ -189,6 +189,18 @@ def test_generated_slices_follow_the_settings():
     )
 
 
+@pytest.mark.parametrize(
+    ("images", "least", "most"), [("heads", 0, 0), ("mixed", 5, 15), ("synthetic", 20, 20)]
+)
+def test_the_kind_of_images_is_a_setting(images, least, most):
+    settings = GeneratedSettings(images=images, n_slices=20, sizes=((24, 20),), noise=(0.05, 0.05))
+    slices = GeneratedSlices(settings, 0, lambda _: None)
+    # Synthetic targets have the noise of their k-space, those of heads have none.
+    noisy = [np.allclose(s.target, rss(ifftc(s.kspace)), atol=1e-5) for s in slices.samples]
+    assert least <= sum(noisy) <= most
+    assert all(s.data_range == s.target.max() for s in slices.samples)
+
+
 def test_generating_can_be_stopped():
     def stop_at_two(made):
         if made == 2:
