@@ -322,7 +322,9 @@ def score_reconstructions(folder: str | Path, targets: str | Path) -> Evaluation
                 raise ScanError(f"{folder} holds no file of that name.")
             images = read_reconstruction(made)
             first = read_first_slice(made)
-            metrics = score(scan.target[first : first + len(images)], images)
+            # Images that do not say where they start are those of the whole volume.
+            covered = slice(None) if first is None else slice(first, first + len(images))
+            metrics = score(scan.target[covered], images)
         except MriReconError as error:
             failures.append((path.name, str(error)))
             continue

@@ -45,7 +45,7 @@ def main() -> int:
             A = sense_operator(columns, np.ones_like(kspace) if maps is None else maps)
             for weight in (0.002, 0.01):
                 found = {}
-                for tolerance, iterations in ((3e-4, 1000), (1e-5, 2000)):
+                for tolerance, iterations in ((3e-4, 500), (1e-5, 2000)):
                     ends = []
                     method = TotalVariation(tv_weight=weight, tolerance=tolerance, iterations=iterations)
                     x = method(kspace, columns, maps, ends.append).astype(np.complex128)

@@ -12,6 +12,7 @@ from helpers import assert_close, complex_normal, real_data
 from small_scans import small_scan
 
 from mri_recon.catalog import LEARNED_METHODS, METHODS
+from mri_recon.data.sampling import Sampling
 from mri_recon.data.scan import Header, Scan
 from mri_recon.data.storage import read_scan, write_scan
 from mri_recon.errors import ScanError, SettingsError
@@ -85,7 +86,7 @@ class TestSampling:
             ({"acceleration": 8, "center_fraction": 0.2}, "Use center_fraction ≤ 0.125"),
             ({"center_fraction": 0}, "above 0 and at most 1"),
             ({"mask": "randon"}, "Did you mean 'random'?"),
-            ({"acceleration": (4, 8), "center_fraction": (0.08,)}, "as many of one as of the other"),
+            ({"acceleration": (4, 8, 10), "center_fraction": (0.08, 0.04)}, "as many of one as of the other"),
         ],
     )
     def test_masks_that_cannot_be_drawn(self, scan, asked, words):
@@ -347,3 +348,38 @@ class TestMethod:
     def test_an_unknown_device(self, scan):
         with pytest.raises(SettingsError, match="no device 'gpu'"):
             reconstruct(scan, device="gpu")
+
+
+def test_a_target_that_cannot_be_read_does_not_lose_the_image(tmp_path):
+    scan = small_scan()
+    write_scan(tmp_path / scan.name, scan)
+    with h5py.File(tmp_path / scan.name, "r+") as file:
+        file["reconstruction_rss"][0, 3, 3] = np.nan
+    broken = reconstruct(read_scan(tmp_path / scan.name), "zero-filled")
+    whole = reconstruct(scan, "zero-filled")
+    assert_close(broken.image, whole.image, 1e-5)
+    assert broken.metrics is None
+    assert any(note.startswith("Not scored: ") for note in broken.notes)
+    np.testing.assert_array_equal(whole.target, scan.target[:])
+
+
+def test_one_center_fraction_serves_several_accelerations_and_a_mask_leaves_nothing_to_draw():
+    assert Sampling.of(None, (4, 8), 0.08, None).center_fractions == (0.08, 0.08)
+    for asked in ((4, None, None), (None, 0.08, None), (None, None, 1)):
+        with pytest.raises(SettingsError, match="leaves nothing to draw"):
+            Sampling.of(np.ones(40, dtype=bool), *asked)
+
+
+def test_the_scale_takes_the_unbroken_lines_of_an_asymmetric_run():
+    rng = np.random.default_rng(3)
+    kspace = rng.standard_normal((1, 2, 64, 64)) + 1j * rng.standard_normal((1, 2, 64, 64))
+    columns = np.zeros(64, dtype=bool)
+    columns[28:46] = True
+    columns[50] = True
+    expected = kspace_scale(kspace, columns)
+    outside = kspace.copy()
+    outside[..., 50] *= 1e3
+    np.testing.assert_array_equal(kspace_scale(outside, columns), expected)
+    inside = kspace.copy()
+    inside[..., 45] *= 1e3
+    assert kspace_scale(inside, columns).item() > 2 * expected.item()

@@ -127,10 +127,10 @@ def reconstruction_attributes(path: str | Path) -> dict[str, Any]:
         return read_attributes(file, path)[0]
 
 
-def read_first_slice(path: str | Path) -> int:
-    """Slice of the scan that a reconstruction starts with: 0 unless its file says otherwise."""
-    first = reconstruction_attributes(path).get("first_slice", 0)
-    return first if isinstance(first, int) and first >= 0 else 0
+def read_first_slice(path: str | Path) -> int | None:
+    """Slice of the scan that a reconstruction starts with, None where its file does not say."""
+    first = reconstruction_attributes(path).get("first_slice")
+    return first if isinstance(first, int) and first >= 0 else None
 
 
 def find_scans(paths: Iterable[str | Path]) -> list[Path]:

@@ -19,12 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from mri_recon.errors import SettingsError
 from mri_recon.physics.coils import rss
-from mri_recon.physics.fourier import ifftc
+from mri_recon.physics.fourier import fftc, ifftc
 
 Image = NDArray[np.float32]
 
@@ -115,12 +114,12 @@ def _local(
 def _fractal_field(rng: np.random.Generator, y: Image, x: Image, exponent: float) -> Image:
     """Gaussian field whose amplitude spectrum falls as 1/f^exponent: mean 0, standard deviation 1."""
     height, width = y.shape[0], x.shape[1]
-    ky, kx = scipy.fft.fftfreq(height, 1 / height), scipy.fft.rfftfreq(width, 1 / width)
+    ky, kx = np.arange(height) - height // 2, np.arange(width) - width // 2
     power = (ky[:, None] ** 2 + kx[None, :] ** 2).astype(np.float32)
-    power[0, 0] = 1
+    power[height // 2, width // 2] = 1
     spectrum = _complex_normal(rng, power.shape) * power ** np.float32(-exponent / 2)
-    spectrum[0, 0] = 0
-    field: Image = scipy.fft.irfft2(spectrum, s=(height, width)).astype(np.float32)
+    spectrum[height // 2, width // 2] = 0
+    field: Image = ifftc(spectrum).real.astype(np.float32)
     return field / max(float(field.std()), 1e-12)
 
 
@@ -266,11 +265,11 @@ def _turn(angle: Image) -> NDArray[np.complex64]:
 
 def _band(images: NDArray[np.complex64], height: int, width: int) -> NDArray[np.complex64]:
     """K-space of fine images, centred, cropped to the central `(height, width)` frequencies."""
-    # Before the shift, the frequency f is at index f, the negative ones from the end; what the first transform
-    # finds beyond the band is dropped before the second.
-    rows, columns = (np.arange(n) - n // 2 for n in (height, width))
-    kspace = scipy.fft.fft(scipy.fft.ifftshift(images, axes=(-2, -1)), axis=-1, norm="ortho")[..., columns]
-    return np.ascontiguousarray(scipy.fft.fft(kspace, axis=-2, norm="ortho", overwrite_x=True)[..., rows, :])
+    # What the first transform finds beyond the band is dropped before the second.
+    fine_height, fine_width = images.shape[-2:]
+    left, top = fine_width // 2 - width // 2, fine_height // 2 - height // 2
+    kspace = fftc(images, axes=(-1,))[..., left : left + width]
+    return np.ascontiguousarray(fftc(kspace, axes=(-2,))[..., top : top + height, :])
 
 
 def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.complex64]:

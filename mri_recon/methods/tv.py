@@ -39,7 +39,7 @@ class TotalVariation(Method):
     needs_smaps: ClassVar[bool] = True
 
     tv_weight: float = Field(default=0.005, gt=0, strict=True, description="strength λ of total variation")
-    iterations: int = Field(default=1000, ge=1, strict=True, description="most iterations")
+    iterations: int = Field(default=500, ge=1, strict=True, description="most iterations")
     tolerance: float = Field(
         default=3e-4, gt=0, strict=True, description="stop when both residuals are below this"
     )

@@ -47,8 +47,8 @@ def test_json_is_that_of_python(capsys, folder):
 
 def test_tables_are_plain_lines_when_piped(capsys, folder):
     outcome = run(capsys, "evaluate", folder, "--method", "zero-filled")
-    assert (outcome.code, outcome.err) == (0, "")
-    lines = [line.split("\t") for line in outcome.out.splitlines()]
+    assert (outcome.code, outcome.out) == (0, "")
+    lines = [line.split("\t") for line in outcome.err.splitlines()]
     assert lines[0][:3] == ["file", "method", "R"]
     assert [line[0] for line in lines[1:3]] == ["a.h5", "b.h5"]
     assert lines[3][:4] == ["method", "R", "acquisition", "volumes"]
@@ -112,7 +112,8 @@ def test_without_data_it_says_what_it_uses(capsys, monkeypatch):
     assert outcome.err.startswith(
         "No data given: using the built-in generated test set. These are not measured scans.\n"
     )
-    assert "generated.h5" in outcome.out
+    assert "generated.h5" in outcome.err
+    assert outcome.out == ""
 
 
 class TestImagesMadeElsewhere:

@@ -187,6 +187,7 @@ def test_ctrl_c_keeps_what_was_finished_and_leaves_no_part(tmp_path):
     # Done first by itself, as with these settings it would not end either.
     subprocess.run([*command, "--method", "zero-filled", "--slices", "0"], capture_output=True, cwd=ROOT)
     (tmp_path / "out" / "2_slow.h5").unlink()
+    (tmp_path / "out" / "2_slow.png").unlink()
     process = subprocess.Popen([*command, *settings], stderr=subprocess.PIPE, text=True, cwd=ROOT)
     watchdog = threading.Timer(100, process.kill)
     watchdog.start()
@@ -197,8 +198,8 @@ def test_ctrl_c_keeps_what_was_finished_and_leaves_no_part(tmp_path):
         err += process.stderr.read()
     watchdog.cancel()
     assert process.returncode == 130, err
-    assert "1_quick.h5 exists, kept" in err
+    assert "1_quick.h5 was made by another method or settings" in err
     assert "Interrupted; what was finished is kept." in err
     assert "Traceback" not in err
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1_quick.h5", "1_quick.png", "2_slow.png"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1_quick.h5", "1_quick.png"]
     assert read_reconstruction(tmp_path / "out" / "1_quick.h5").shape == (1, 48, 40)

@@ -65,9 +65,19 @@ def test_pairs_and_the_usual_centre(capsys):
 def test_the_picture_in_letters(capsys):
     outcome = run(capsys, *KNEE)
     columns = generate_mask("random", 368, 4, 0.08, seed="file1000000.h5")
-    assert outcome.out == "".join("|" if c else "." for c in columns) + "\n"
-    assert outcome.err == "random 4×: 88 of 368 lines (4.18×), 29 in the centre\n"
+    picture = "".join("|" if c else "." for c in columns)
+    assert outcome.out == ""
+    assert outcome.err == f"random 4×: 88 of 368 lines (4.18×), 29 in the centre\n{picture}\n"
     assert run(capsys, *KNEE, "-q").err == ""
+
+
+def test_seed_zero_is_told_and_a_name_seeds_without_its_folder(capsys):
+    assert "Drawn with seed 0" in run(capsys, "mask", "--width", 368).err
+    assert "Drawn with seed 0" not in run(capsys, "mask", "--width", 368, "--seed", 0).err
+    arguments = ("mask", "--width", 368, "--json", "--name")
+    plain = run(capsys, *arguments, "file1000000.h5")
+    assert run(capsys, *arguments, "dir/file1000000.h5").out == plain.out
+    assert run(capsys, *arguments, "file1000001.h5").out != plain.out
 
 
 def test_written_as_columns_and_as_a_picture(capsys, tmp_path):

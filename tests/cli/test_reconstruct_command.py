@@ -67,10 +67,18 @@ def test_a_folder_is_a_batch_and_a_second_run_skips_what_is_done(capsys, folder)
     ]
     (out / "b.h5").unlink()
     stamp = (out / "a.h5").stat().st_mtime_ns
-    second = run(capsys, "reconstruct", folder / "scans", "-o", out, "--json", "-v")
+    other = run(capsys, "reconstruct", folder / "scans", "-o", out, "--json", "-v")
+    # What is there is zero-filled: it is named, not taken for what was asked.
+    assert other.code != 0
+    assert "a.h5 was made by another method or settings" in other.err
+    assert "b.png exists. Replace it with --overwrite" in other.err
+    assert not (out / "b.h5").exists()
+    (out / "b.png").unlink()
+    again = ("reconstruct", folder / "scans", "-o", out, "--method", "zero-filled", "--json", "-v")
+    second = run(capsys, *again)
     assert second.code == 0
     assert [(e["file"], e["method"]) for e in json.loads(second.out)] == [
-        (str(folder / "scans" / "b.h5"), "cs")
+        (str(folder / "scans" / "b.h5"), "zero-filled")
     ]
     assert "a.h5 exists, kept" in second.err
     assert "1 of 2 were there already and kept" in second.err
@@ -117,7 +125,8 @@ def test_what_was_assumed_is_said_and_what_did_not_converge_is_warned_of(capsys,
     assert outcome.code == 0
     assert "acquired.h5: The scan carries a mask: it is used as acquired" in outcome.err
     assert "Warning: Some slices stopped before they converged; raise --set iterations=" in outcome.err
-    header, row = (line.split("\t") for line in outcome.out.splitlines())
+    assert outcome.out == ""
+    header, row = (line.split("\t") for line in outcome.err.splitlines() if "\t" in line)
     told = dict(zip(header, row, strict=True))
     assert told["lines"] == str(columns.sum())
     assert float(told["PSNR (dB)"]) > 0

@@ -151,13 +151,13 @@ class TestMaskOfOnesOwn:
     @pytest.mark.parametrize("given", [np.ones((2, WIDTH)), np.array(1), np.array(["a", "b"])])
     def test_what_is_no_mask_is_an_error(self, given, tmp_path):
         np.save(tmp_path / "mask.npy", given)
-        with pytest.raises(SettingsError, match=r"mask.npy is none: expected an array \(width,\)"):
+        with pytest.raises(SettingsError, match=r"mask.npy is not one: expected an array \(width,\)"):
             read_mask(tmp_path / "mask.npy")
-        with pytest.raises(SettingsError, match="The mask is none"):
+        with pytest.raises(SettingsError, match="The mask is not one"):
             choose(make_scan(), given)
 
     def test_what_is_no_file_of_numpy_is_an_error(self, tmp_path):
-        with pytest.raises(SettingsError, match=r"no mask file .*mri-recon mask -o"):
+        with pytest.raises(SettingsError, match=r"no mask file .*mri-recon mask --width N -o"):
             read_mask(tmp_path / "mask.npy")
         (tmp_path / "text.npy").write_text("0 1 1 0\n")
         (tmp_path / "empty.npy").touch()

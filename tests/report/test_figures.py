@@ -149,7 +149,7 @@ class TestPreview:
         result = replace(
             reconstruct(scan, "zero-filled", slices=(1, 2)), image=image, metrics=None, slices=(0, 1)
         )
-        write_preview(tmp_path / "p.png", result, replace(scan, target=None))
+        write_preview(tmp_path / "p.png", replace(result, target=None))
         (shown,) = panels(Image.open(tmp_path / "p.png"), (200, 210), 1)
         assert (shown[:50, :30] == 255).all()
         assert (shown[50:] < 60).all()
@@ -157,7 +157,7 @@ class TestPreview:
 
     def test_small_images_are_enlarged_by_whole_pixels(self, scan, tmp_path):
         result = reconstruct(scan, "zero-filled", slices=(1, 2))
-        write_preview(tmp_path / "p.png", result, scan)
+        write_preview(tmp_path / "p.png", result)
         target, image, _ = panels(Image.open(tmp_path / "p.png"), (48, 40), 4)
         white = window(scan.target[1])
         assert np.abs(target[..., 0] - 255 * np.clip(scan.target[1] / white, 0, 1)).max() <= 1
@@ -165,7 +165,7 @@ class TestPreview:
 
     def test_without_a_target_there_is_the_image_alone(self, scan, tmp_path):
         untold = replace(scan, target=None)
-        write_preview(tmp_path / "p.png", reconstruct(untold, "zero-filled", slices=(0, 1)), untold)
+        write_preview(tmp_path / "p.png", reconstruct(untold, "zero-filled", slices=(0, 1)))
         assert len(panels(Image.open(tmp_path / "p.png"), (48, 40), 4)) == 1
 
     @pytest.mark.parametrize(
@@ -178,9 +178,9 @@ class TestPreview:
         result = reconstruct(scan, "zero-filled")
         (tmp_path / "p.png").write_text("mine")
         with pytest.raises(OutputError, match="exists"):
-            write_preview(tmp_path / "p.png", result, scan)
+            write_preview(tmp_path / "p.png", result)
         assert (tmp_path / "p.png").read_text() == "mine"
-        write_preview(tmp_path / "p.png", result, scan, overwrite=True)
+        write_preview(tmp_path / "p.png", result, overwrite=True)
         assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
         with pytest.raises(OutputError, match="folder does not exist"):
             write_comparison(tmp_path / "no" / "p.png", {"x": result.image[0]}, scan.target[0])

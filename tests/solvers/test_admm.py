@@ -116,7 +116,7 @@ def test_the_compiled_total_variation_is_the_plain_one(shape, dtype, tolerance):
     rng = np.random.default_rng(7)
     weight, rho, relaxation = 0.6, 1.7, 1.8
     like = np.zeros(shape, dtype=dtype)
-    compiled = FusedTotalVariation(like, weight / rho, relaxation)
+    compiled = FusedTotalVariation(gradient, gradient_adjoint, like, weight / rho, relaxation)
     prox = lambda z, step: joint_soft_threshold(z, weight * step)  # noqa: E731
     plain = ProxSplitting(gradient, gradient_adjoint, prox, like, 1 / rho, relaxation)
     np.testing.assert_array_equal(compiled.pull(), 0)
