@@ -320,3 +320,41 @@ class TestImagesMadeElsewhere:
             score_reconstructions(tmp_path, folder / "a.h5")
         with pytest.raises(ScanError, match="holds no file of that name"):
             score_reconstructions(tmp_path / "nowhere", folder / "a.h5")
+
+    def test_images_of_some_slices_are_scored_against_those(self, folder, tmp_path):
+        scan = read_scan(folder / "a.h5")
+        last = reconstruct(scan, "zero-filled", slices=(scan.n_slices - 1, scan.n_slices))
+        write_reconstruction(tmp_path / "a.h5", last.image, attributes={"first_slice": scan.n_slices - 1})
+        (volume,) = score_reconstructions(tmp_path, folder / "a.h5").volumes
+        assert volume.psnr == pytest.approx(last.metrics.psnr, rel=1e-6)
+
+
+class TestAsAcquired:
+    @pytest.fixture
+    def masked(self, tmp_path):
+        """Three scans that carry different masks of one nominal acceleration, which two of them state."""
+        for seed, attributes in enumerate([{"acceleration": 4}, {"acceleration": 4}, {}]):
+            scan = small_scan(f"m{seed}.h5")
+            mask = generate_mask("random", scan.shape[1], 4, 0.08, seed=seed)
+            write_scan(tmp_path / scan.name, replace(scan, mask=mask, attributes=attributes))
+        return tmp_path
+
+    def test_volumes_are_grouped_by_what_the_files_state(self, masked):
+        found = evaluate(masked, ["zero-filled"], pairs=[(4, 0.08), (8, 0.04)])
+        assert [(v.acceleration, v.mask) for v in found.volumes] == [
+            (4, "as acquired"),
+            (4, "as acquired"),
+            (None, "as acquired"),
+        ]
+        rows = {row.acceleration: row.volumes for row in found.summary}
+        assert rows == {"4": 2, "as acquired": 1}
+        assert all(v.effective_acceleration > 2 for v in found.volumes)
+
+    def test_a_mask_nobody_asked_for_is_not_missed(self, masked):
+        assert "not applied" not in " ".join(evaluate(masked, ["zero-filled"]).notes)
+        assert "not applied" in " ".join(evaluate(masked, ["zero-filled"], pairs=[(4, 0.08)]).notes)
+
+
+def test_a_run_cut_short_is_said(folder):
+    notes = evaluate(folder / "a.h5", ["cs"], settings={"iterations": 5}).notes
+    assert "a.h5: cs stopped before it converged." in notes

@@ -134,6 +134,9 @@ class TestImagesMadeElsewhere:
         assert_one_line(run(capsys, "evaluate", *reconstructions, folder), "holds no file of that name")
         report = ["--report", tmp_path / "r.html"]
         assert_one_line(run(capsys, "evaluate", *reconstructions, folder, *report), "use -o results.json")
+        for idle in (["--method", "cs"], ["--acceleration", 8], ["--slices", "0:1"], ["--set", "a=1"]):
+            outcome = run(capsys, "evaluate", *reconstructions, folder, *idle)
+            assert_one_line(outcome, idle[0], "made already")
 
 
 @pytest.mark.parametrize(

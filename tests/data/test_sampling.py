@@ -191,3 +191,30 @@ class TestMeasuredColumns:
             kspace = Counted(empty)
             np.testing.assert_array_equal(measured_columns(Scan(name=NAME, kspace=kspace)), GAPS)
             assert kspace.seen == seen
+
+
+class TestWhatWasNeverMeasured:
+    def test_padding_that_holds_data_is_left_out_and_said(self):
+        mask, notes = choose(make_scan(header=Header(padding=(4, 36))), acceleration=1)
+        assert mask.n_lines == 32
+        assert not mask.columns[:4].any()
+        assert not mask.columns[36:].any()
+        assert "header calls padding" in notes
+
+    def test_a_lost_line_is_no_acceleration(self):
+        columns = np.arange(WIDTH) != 7
+        mask, notes = choose(make_scan(columns), acceleration=1)
+        assert mask.kind == "random"
+        np.testing.assert_array_equal(mask.columns, columns)
+        assert "1 columns are missing" in notes
+
+    def test_a_mask_of_every_column_is_full_sampling(self):
+        mask, _ = choose(make_scan(mask=np.ones(WIDTH, dtype=bool)), acceleration=4)
+        np.testing.assert_array_equal(mask.columns, generate_mask("random", WIDTH, 4, 0.08, seed=NAME))
+
+    def test_slices_not_asked_for_are_not_looked_at(self):
+        scan = make_scan()
+        scan.kspace[2] = 0
+        assert measured_columns(scan, (0, 2)).all()
+        with pytest.raises(ScanError, match="zero everywhere"):
+            measured_columns(scan, (2, 3))
