@@ -46,7 +46,7 @@ def test_what_is_left_out_is_the_default(tmp_path):
         ("[optimizer]\nlr = -1", r"\[optimizer\] lr: expected greater than 0, got -1"),
         ("[optimizer]\nlr = nan", r"\[optimizer\] lr: expected"),
         ("[training]\nepoch = 3", r"no key 'epoch' in \[training\]. Did you mean 'epochs'"),
-        ("[trainin]\nepochs = 3", r"no key 'trainin' at the top. Did you mean 'training'"),
+        ("[trainin]\nepochs = 3", r"no key 'trainin'. Did you mean 'training'"),
         ("[network]\nchanels = 3", r"no key 'chanels' in \[network\]. Did you mean 'channels'"),
         ('[network]\nnorm = "batchgroup"', r"\[network\] norm: expected 'group', 'instance' or 'none'"),
         ("[network]\nchannels = 0", r"\[network\] channels: expected greater than or equal to 1, got 0"),
