@@ -28,6 +28,8 @@ class Entry:
 METHODS = {
     "zero-filled": Entry("mri_recon.methods.zero_filled:ZeroFilled", "inverse FFT, RSS over coils"),
     "cs": Entry("mri_recon.methods.tv:TotalVariation", "compressed sensing with total variation"),
+    "wavelet": Entry("mri_recon.methods.wavelet:Wavelet", "compressed sensing with wavelets"),
+    "sense": Entry("mri_recon.methods.sense:Sense", "CG-SENSE, least squares over coils"),
     "unet": Entry("mri_recon.methods.unet:UNetMethod", "U-Net on the zero-filled image (learned)"),
 }
 

@@ -383,7 +383,7 @@ class _Scans:
 def _refuse_unknown(settings: Mapping[str, Any], methods: Sequence[str | Method]) -> None:
     """Refuse a setting that none of the methods knows."""
     named = [method for method in methods if isinstance(method, str)]
-    known = {key for name in named for key in look_up("method", METHODS, name).model_fields}
+    known = {key for name in named for key in look_up("method", METHODS, name).settings()}
     for key in settings:
         if key not in known:
             raise SettingsError(
@@ -396,13 +396,13 @@ def _make(method: str | Method, settings: Mapping[str, Any], weights: str | Path
     if isinstance(method, Method):
         return method
     cls: type[Method] = look_up("method", METHODS, method)
-    own = {key: value for key, value in settings.items() if key in cls.model_fields}
+    own = {key: value for key, value in settings.items() if key in cls.settings()}
     return make_method(method, own, weights if cls.learned else None)
 
 
 def _described(methods: Sequence[Method]) -> Iterator[tuple[str, dict[str, Any]]]:
     for method in methods:
-        yield method_name_of(method), method.model_dump(mode="json")
+        yield method_name_of(method), method.as_dict()
 
 
 def _volume_score(scan: Scan, result: Reconstruction, metrics: Metrics) -> VolumeScore:

@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import array_api_compat
 import numpy as np
 from numpy.typing import NDArray
 
 from mri_recon.catalog import METHODS, look_up
 from mri_recon.data.sampling import Sampling, choose_mask
 from mri_recon.data.scan import Scan
+from mri_recon.data.smaps import given_maps
 from mri_recon.device import resolve_device, to_device, to_numpy
-from mri_recon.errors import ScanError, SettingsError
+from mri_recon.errors import ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Convergence, Method
 from mri_recon.metrics import Metrics, score
 from mri_recon.physics.coils import rss
@@ -29,7 +29,8 @@ from mri_recon.physics.espirit import calibration_region, espirit_maps
 from mri_recon.physics.fourier import Array, ifftc
 from mri_recon.physics.geometry import center_crop
 from mri_recon.physics.masks import Columns, SamplingMask, center_run
-from mri_recon.settings import validated
+from mri_recon.solvers.arrays import array_namespace
+from mri_recon.solvers.threads import in_order, n_threads
 
 Progress = Callable[[int, int], None]
 
@@ -77,11 +78,12 @@ def reconstruct(
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     weights: str | Path | None = None,
+    smaps: Array | str | Path | None = None,
     slices: tuple[int, int] | None = None,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> Reconstruction:
-    """Reconstruct a scan, slice by slice.
+    """Reconstruct a scan, each slice by itself.
 
     A fully sampled scan is first undersampled; one that was undersampled already is used as acquired.
 
@@ -99,6 +101,9 @@ def reconstruct(
         The method's settings, such as ``{"tv_weight": 0.005}``.
     weights
         Weights of a learned method; by default the shipped ones.
+    smaps
+        Coil maps of your own, `(slice, coil, height, width)` or one slice of them for all, or the path of such an
+        array saved with `numpy.save`; by default each slice's are estimated from its centre lines.
     slices
         First slice and one past the last.
     device
@@ -121,16 +126,24 @@ def reconstruct(
     sampling_mask, notes = choose_mask(
         scan, Sampling.of(mask, acceleration, center_fraction, seed), (first, stop)
     )
+    maps = None if smaps is None else given_maps(smaps, scan)
     convergence: list[Convergence] = []
     image: NDArray[np.float32] | None = None
-    for index in range(first, stop):
-        # One slice at a time: memory stays that of a slice, and no slice's result depends on its neighbours.
-        one = _reconstruct_slice(scan, index, method, sampling_mask.columns, place, convergence)
+
+    def one_slice(index: int) -> tuple[NDArray[np.float32], list[Convergence]]:
+        reports: list[Convergence] = []
+        own = None if maps is None else np.asarray(maps[index if len(maps) > 1 else 0], np.complex64)[None]
+        return _reconstruct_slice(scan, index, method, sampling_mask.columns, own, place, reports), reports
+
+    # No slice's result depends on its neighbours, nor on how many are worked on at once.
+    at_once = 1 if method.learned or place != "cpu" else _slices_at_once(scan, stop - first)
+    for index, (one, reports) in enumerate(in_order(one_slice, range(first, stop), at_once)):
         if image is None:
             image = np.empty((stop - first, *one.shape[1:]), dtype=np.float32)
-        image[index - first] = one[0]
+        image[index] = one[0]
+        convergence.extend(reports)
         if progress is not None:
-            progress(index - first + 1, stop - first)
+            progress(index + 1, stop - first)
     assert image is not None  # check_slices leaves at least one
     target, metrics, unscored = _score(scan, (first, stop), image)
     return Reconstruction(
@@ -138,7 +151,7 @@ def reconstruct(
         image=image,
         mask=sampling_mask,
         method=method_name,
-        settings=method.model_dump(mode="json"),
+        settings=method.as_dict(),
         slices=(first, stop),
         target=target,
         metrics=metrics,
@@ -146,6 +159,16 @@ def reconstruct(
         convergence=tuple(convergence),
         notes=(*scan.notes, *notes, *unscored),
     )
+
+
+WORKING_BYTES = 384 << 20
+"""What slices worked on at once may take together, roughly, beside the program itself."""
+
+
+def _slices_at_once(scan: Scan, n_slices: int) -> int:
+    """Slices for which there are both threads and memory: k-space, maps and their copies are ten times k-space."""
+    of_one = 10 * 8 * scan.n_coils * scan.shape[0] * scan.shape[1]
+    return max(1, min(n_threads(), n_slices, WORKING_BYTES // of_one))
 
 
 def _score(
@@ -178,7 +201,15 @@ def make_method(
         if not cls.learned:
             raise SettingsError(f"Method {name} has no weights. Leave --weights out, or use --method unet.")
         values["weights"] = weights
-    return validated(cls, values, f"Settings of method {name}")
+    for key in values:
+        if key not in cls.settings():
+            raise SettingsError(
+                f"Settings of method {name}: There is no key '{key}'. {suggestion(key, cls.settings())}"
+            )
+    try:
+        return cls(**values)
+    except SettingsError as error:
+        raise SettingsError(f"Settings of method {name}: {error}") from error
 
 
 def method_name_of(method: Method) -> str:
@@ -237,21 +268,27 @@ def _reconstruct_slice(
     index: int,
     method: Method,
     columns: Columns,
+    smaps: NDArray[np.complex64] | None,
     device: str,
     convergence: list[Convergence],
 ) -> NDArray[np.float32]:
-    kspace = scan.kspace[index : index + 1]
+    kspace = np.array(scan.kspace[index : index + 1])  # a copy: it is masked and scaled in place
     if not np.isfinite(kspace).all():
         raise ScanError(
             f"{scan.name}, slice {index}: k-space holds NaN or Inf. Export it again, or leave that slice out."
         )
-    kspace = kspace * columns
+    if not columns.all():
+        kspace[..., ~columns] = 0
     scale = kspace_scale(kspace, columns)
-    kspace = to_device((kspace / scale).astype(np.complex64), device)
+    kspace /= scale
+    kspace = to_device(kspace.astype(np.complex64, copy=False), device)
     mask = to_device(columns.reshape(1, 1, 1, -1), device)
-    smaps = estimate_maps(kspace, columns) if method.needs_smaps and scan.n_coils > 1 else None
-    image = method(kspace, mask, smaps, convergence.append)
-    xp = array_api_compat.array_namespace(image)
+    if method.needs_smaps and smaps is not None:
+        smaps = to_device(smaps, device)
+    elif method.needs_smaps and scan.n_coils > 1:
+        smaps = estimate_maps(kspace, columns)
+    image = method(kspace, mask, smaps if method.needs_smaps else None, convergence.append)
+    xp = array_namespace(image)
     magnitude = to_numpy(xp.abs(center_crop(image, scan.crop_shape))) * scale[:, 0]
     if not np.isfinite(magnitude).all():
         raise ScanError(
@@ -262,7 +299,7 @@ def _reconstruct_slice(
 
 def estimate_maps(kspace: Array, columns: Columns) -> Array:
     """Coil maps of each slice from its own centre lines, shaped as `kspace`."""
-    xp = array_api_compat.array_namespace(kspace)
+    xp = array_namespace(kspace)
     shape = (kspace.shape[-2], kspace.shape[-1])
     return xp.stack(
         [espirit_maps(calibration_region(kspace[s, ...], columns), shape) for s in range(kspace.shape[0])]

@@ -23,6 +23,7 @@ from mri_recon.catalog import LEARNED_METHODS, METHODS
 PACKAGE = ROOT / "mri_recon"
 
 FLOORS = {
+    "assignments": 1,
     "errors": 1,
     "files": 1,
     "solvers": 1,
@@ -51,8 +52,8 @@ LEARNED = {METHODS[name].path.partition(":")[0] for name in LEARNED_METHODS}
 
 HDF5_HOMES = ("data.storage", "data.hdf5", "data.new_hdf5", "data.layout", "data.formats")
 
-FOURIER_HOMES = ("physics.fourier", "physics.kernels")
-"""The convention's one home, and the kernels that transform a few rows at a time while they are in the cache."""
+FOURIER_HOMES = ("physics.fourier", "physics.columns", "physics.filters")
+"""The convention's one home, and where transforms stand between compiled passes that keep to the cache."""
 
 HEAVY = ("torch", "numpy", "scipy", "h5py", "skimage", "numba", "matplotlib", "pydantic")
 

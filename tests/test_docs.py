@@ -70,7 +70,7 @@ def test_every_method_setting_and_mask_is_told_of():
     page = read("docs/methods.md")
     for name, entry in METHODS.items():
         text = section(page, name)
-        fields = entry.load().model_fields
+        fields = entry.load().settings()
         for field, info in fields.items():
             row = re.search(rf"^\| `{field}` \| ([^|]*) \|", text, flags=re.M)
             assert row, f"{name} has a setting {field}"

@@ -119,7 +119,7 @@ class TestVolumes:
         found = evaluate(scan, ["zero-filled", "cs"], settings={"tv_weight": 0.05})
         assert found.settings["methods"] == {
             "zero-filled": {},
-            "cs": TotalVariation(tv_weight=0.05).model_dump(),
+            "cs": TotalVariation(tv_weight=0.05).as_dict(),
         }
         made = reconstruct(read_scan(scan), TotalVariation(tv_weight=0.05))
         assert found.volumes[1].nmse == pytest.approx(made.metrics.nmse, rel=1e-9)
@@ -257,7 +257,7 @@ class TestFormats:
         )
         assert told["failures"] == [{"file": "c.h5", "reason": found.failures[0][1]}]
         assert told["settings"]["pairs"] == [[4.0, 0.08], [2.0, None]]
-        assert told["settings"]["methods"]["cs"] == TotalVariation().model_dump()
+        assert told["settings"]["methods"]["cs"] == TotalVariation().as_dict()
         # One volume a group: its spread is not known, which JSON says with null.
         assert told["summary"][0]["volumes"] == 1
         assert told["summary"][0]["psnr"]["std"] is None

@@ -27,7 +27,7 @@ def test_from_a_scan_on_disk_to_a_table(tmp_path):
     scan = read_scan(tmp_path / "scan.h5")
     assert isinstance(scan, Scan)
 
-    result = reconstruct(scan, method="cs", acceleration=4, settings={"tv_weight": 0.005})
+    result = reconstruct(scan, method="cs", acceleration=4)
     assert result.image.shape == (1, 112, 96)
     np.testing.assert_array_equal(result.mask.columns, generate_mask("random", 96, 4, 0.08, seed="scan.h5"))
     write_reconstruction(tmp_path / "out.h5", result.image)

@@ -20,6 +20,7 @@ from mri_recon.cli.console import progress, result_json, say, warn
 @options.method(multiple=True, default=tuple(METHODS))
 @options.sampling
 @options.device
+@options.threads
 @options.as_json
 @options.common
 def command(

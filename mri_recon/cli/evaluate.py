@@ -31,6 +31,7 @@ WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown"}
 @options.weights
 @options.slices
 @options.device
+@options.threads
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
     help="Write the results too: .csv, .json or .md by suffix.",
@@ -67,9 +68,9 @@ def command(
     DATA are scans or folders of them; without any, the built-in generated test set. Several --acceleration (with
     as many --center-fraction) are each evaluated.
     """
+    from mri_recon.assignments import parse_assignments
     from mri_recon.evaluate import evaluate, failure_text, score_reconstructions
     from mri_recon.report.build import Gallery, write_report
-    from mri_recon.settings import parse_assignments
 
     _check_outputs(output, report, overwrite)
     gallery = Gallery()

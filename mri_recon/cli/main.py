@@ -78,6 +78,8 @@ def main() -> None:
     # spinning make everything several times slower where other programs use the processors too.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Its plugins are looked for among all installed packages, which takes longer than our own start.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
         code = cli.main(standalone_mode=False, prog_name="mri-recon")
         sys.exit(code if isinstance(code, int) else 0)

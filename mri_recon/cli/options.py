@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,28 @@ weights = click.option(
 )
 device = click.option(
     "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 … or mps.", show_default=True
+)
+smaps = click.option(
+    "--smaps",
+    type=click.Path(path_type=Path),
+    metavar="F.npy",
+    help="Coil maps of your own, (slice or 1, coil, height, width).  [default: estimated]",
+)
+
+
+def _limit_threads(context: click.Context, parameter: click.Parameter, value: int | None) -> None:
+    """Tell every library before it starts its threads: all of them look here."""
+    if value is not None:
+        os.environ["OMP_NUM_THREADS"] = str(value)
+
+
+threads = click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    expose_value=False,
+    callback=_limit_threads,
+    help="Threads to compute with.  [default: OMP_NUM_THREADS, else all processors]",
 )
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

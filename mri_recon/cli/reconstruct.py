@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 @options.sampling
 @options.settings
 @options.weights
+@options.smaps
 @options.slices
 @options.device
+@options.threads
+@click.option("--no-preview", is_flag=True, help="Write no PNG previews.")
 @options.overwrite
 @options.as_json
 @options.common
@@ -42,8 +45,10 @@ def command(
     mask_file: Path | None,
     assignments: tuple[str, ...],
     weights: Path | None,
+    smaps: Path | None,
     slices: tuple[int, int] | None,
     device: str,
+    no_preview: bool,
     overwrite: bool,
     as_json: bool,
 ) -> int:
@@ -53,12 +58,11 @@ def command(
     preview; metrics are printed where the file has a target. A scan with a mask, or with columns missing, is used
     as acquired; a fully sampled one is undersampled first, unless --acceleration 1 says otherwise.
     """
+    from mri_recon.assignments import parse_assignments
     from mri_recon.data.storage import find_scans, read_scan, write_reconstruction
     from mri_recon.device import resolve_device
     from mri_recon.files import make_folder
     from mri_recon.reconstruct import make_method, reconstruct
-    from mri_recon.report.figures import write_preview
-    from mri_recon.settings import parse_assignments
 
     made: Method = make_method(method, parse_assignments(assignments), weights)
     resolve_device(device, learned=made.learned)
@@ -84,7 +88,7 @@ def command(
             continue
         try:
             scan = read_scan(path)
-            _refuse_existing(target, overwrite)
+            _refuse_existing([target] if no_preview else [target, target.with_suffix(".png")], overwrite)
             with progress(f"{path.name} ({number} of {len(paths)})") as update:
                 result = reconstruct(
                     scan,
@@ -93,12 +97,16 @@ def command(
                     acceleration=acceleration or None,
                     center_fraction=center_fraction or None,
                     seed=seed,
+                    smaps=smaps,
                     slices=slices,
                     device=device,
                     progress=update,
                 )
             write_reconstruction(target, result.image, attributes=_attributes(result), overwrite=overwrite)
-            write_preview(target.with_suffix(".png"), result, overwrite=overwrite)
+            if not no_preview:
+                from mri_recon.report.figures import write_preview
+
+                write_preview(target.with_suffix(".png"), result, overwrite=overwrite)
         except MriReconError as error:
             if len(paths) == 1:
                 raise
@@ -142,9 +150,9 @@ def _refuse_clashes(paths: list[Path], output: Path) -> None:
         sources[target] = path
 
 
-def _refuse_existing(target: Path, overwrite: bool) -> None:
+def _refuse_existing(paths: list[Path], overwrite: bool) -> None:
     """Say before the work, not after it, that the result has no place to go."""
-    for path in (target, target.with_suffix(".png")):
+    for path in paths:
         if path.exists() and not overwrite:
             raise OutputError(
                 f"{path} exists. Replace it with --overwrite, or choose another folder with -o."
@@ -158,7 +166,7 @@ def _made_by(target: Path, made: Method, method: str) -> bool:
     from mri_recon.data.storage import reconstruction_attributes
 
     told = reconstruction_attributes(target)
-    return told.get("method") == method and told.get("settings") == json.dumps(made.model_dump(mode="json"))
+    return told.get("method") == method and told.get("settings") == json.dumps(made.as_dict())
 
 
 def _attributes(result: Reconstruction) -> dict[str, Any]:
@@ -195,11 +203,18 @@ def _entry(result: Reconstruction, path: Path, target: Path) -> dict[str, Any]:
         "slices": len(result.image),
         "seconds": round(result.seconds, 3),
         **{name: v if v is None or math.isfinite(v) else None for name, v in metrics.items()},
+        "weight": _weights(result),
         "iterations": [c.iterations for c in result.convergence] or None,
         "residual": max(c.residual for c in result.convergence) if result.convergence else None,
         "converged": all(c.converged for c in result.convergence) if result.convergence else None,
         "notes": list(result.notes),
     }
+
+
+def _weights(result: Reconstruction) -> list[float] | None:
+    """The strength that the method chose for each slice, if it did."""
+    chosen = [float(f"{c.weight:.4g}") for c in result.convergence if c.weight is not None]
+    return chosen or None
 
 
 def _print(results: list[dict[str, Any]]) -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     help="Set a setting of the run, such as optimizer.lr=1e-3; repeatable.",
 )  # fmt: skip
 @options.device
+@options.threads
 @options.overwrite
 @options.as_json
 @options.common
@@ -98,7 +99,7 @@ def _changes(
     data: Path | None, epochs: int | None, seed: int | None, assignments: tuple[str, ...]
 ) -> dict[str, Any]:
     """What the options change in the configuration."""
-    from mri_recon.settings import merged, parse_assignments
+    from mri_recon.assignments import merged, parse_assignments
 
     training = {key: value for key, value in (("epochs", epochs), ("seed", seed)) if value is not None}
     changes: dict[str, Any] = {"training": training}
@@ -110,7 +111,7 @@ def _changes(
 def _configuration(
     config: Path | None, output: Path | None, changes: dict[str, Any], *, resume: bool
 ) -> TrainingConfig:
-    from mri_recon.settings import merged
+    from mri_recon.assignments import merged
     from mri_recon.training.config import OutputSettings, load_config
 
     if output is not None:

@@ -1,36 +1,91 @@
-"""What every reconstruction method is: frozen settings that can be called on k-space."""
+"""What every reconstruction method is: frozen settings that can be called on k-space.
+
+Settings are a plain dataclass's, checked here: pydantic, which checks everything else that comes from outside, takes
+longer to load than a slice takes to reconstruct.
+"""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar
 
+from mri_recon.errors import SettingsError
 from mri_recon.physics.fourier import Array
-from mri_recon.settings import Settings
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """How an iterative method ended, for a batch of slices."""
+    """How an iterative method ended, for a batch of slices.
+
+    `weight` is the strength of the regularisation, where the method chose it itself.
+    """
 
     iterations: int
     residual: float
     converged: bool
+    weight: float | None = None
 
 
 Report = Callable[[Convergence], None]
 
 
-class Method(Settings, ABC):
+def setting(
+    default: Any,
+    description: str,
+    kind: type = float,
+    *,
+    above: float = -math.inf,
+    least: float = -math.inf,
+    words: tuple[str, ...] = (),
+) -> Any:
+    """Declare a method's setting.
+
+    Parameters
+    ----------
+    kind
+        float, int or Path; a Path may be None.
+    above, least
+        What a number must exceed, and what it must reach.
+    words
+        Words that may stand in place of a number.
+    """
+    rule = {"description": description, "kind": kind, "above": above, "least": least, "words": words}
+    return field(default=default, metadata=rule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Method(ABC):
     """A reconstruction method: its settings, and a call from k-space to image.
 
-    Subclasses declare settings as fields; they become ``--set key=value`` and configuration keys.
+    Subclasses are dataclasses too; their fields, declared by `setting`, become ``--set key=value`` and rows of the
+    report.
+
+    Raises
+    ------
+    SettingsError
+        A setting of the wrong type or out of its range.
     """
 
     needs_smaps: ClassVar[bool] = False
     learned: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            object.__setattr__(self, one.name, _checked(one, getattr(self, one.name)))
+
+    @classmethod
+    def settings(cls) -> dict[str, Field[Any]]:
+        """The settings there are, by name; `metadata` holds what `setting` was told."""
+        return {one.name: one for one in fields(cls)}
+
+    def as_dict(self) -> dict[str, Any]:
+        """The settings, ready for JSON."""
+        values = {name: getattr(self, name) for name in self.settings()}
+        return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
 
     @abstractmethod
     def __call__(
@@ -55,3 +110,24 @@ class Method(Settings, ABC):
         Array
             Image `(slice, height, width)`, complex or magnitude, uncropped.
         """
+
+
+def _checked(one: Field[Any], value: Any) -> Any:
+    rule = one.metadata
+    if rule["kind"] is Path:
+        if value is None or isinstance(value, str | Path):
+            return None if value is None else Path(value)
+        raise SettingsError(f"{one.name}: expected a path, got {value!r}.")
+    if value in rule["words"]:
+        return value
+    numbers = int if rule["kind"] is int else int | float
+    if isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value):
+        number = rule["kind"](value)
+        if number > rule["above"] and number >= rule["least"]:
+            return number
+    expected = "a whole number" if rule["kind"] is int else "a number"
+    if rule["above"] > -math.inf:
+        expected += f" greater than {rule['above']:g}"
+    if rule["least"] > -math.inf:
+        expected += f" of at least {rule['least']:g}"
+    raise SettingsError(f"{one.name}: expected {', or '.join((expected, *rule['words']))}, got {value!r}.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 
 from mri_recon.checkpoint import load_network
 from mri_recon.errors import WeightsError
-from mri_recon.methods.base import Method, Report
+from mri_recon.methods.base import Method, Report, setting
 from mri_recon.physics.fourier import Array
 
 
+@dataclass(frozen=True, kw_only=True)
 class UNetMethod(Method):
     """Magnitude image of a trained U-Net [1]_: zero-filled, root-sum-of-squares, improved by the network.
 
@@ -32,7 +34,7 @@ class UNetMethod(Method):
 
     learned: ClassVar[bool] = True
 
-    weights: Path | None = None
+    weights: Path | None = setting(None, "weights file that `mri-recon train` wrote", Path)
 
     def __call__(
         self,

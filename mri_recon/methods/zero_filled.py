@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from mri_recon.methods.base import Method, Report
 from mri_recon.physics.coils import rss
 from mri_recon.physics.fourier import Array, ifftc
 
 
+@dataclass(frozen=True, kw_only=True)
 class ZeroFilled(Method):
     """Adjoint of the Fourier transform with zeros where nothing was acquired, RSS over coils [1]_.
 

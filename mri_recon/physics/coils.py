@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import array_api_compat
-
 from mri_recon.physics.fourier import Array
+from mri_recon.solvers.arrays import array_namespace
 
 
 def expand(image: Array, smaps: Array) -> Array:
@@ -26,11 +25,11 @@ def combine(coil_images: Array, smaps: Array) -> Array:
     ----------
     .. [1] Roemer et al. (1990), Magn Reson Med 16:192-225.
     """
-    xp = array_api_compat.array_namespace(coil_images, smaps)
+    xp = array_namespace(coil_images, smaps)
     return xp.sum(xp.conj(smaps) * coil_images, axis=-3)
 
 
 def rss(coil_images: Array) -> Array:
     """Root-sum-of-squares over coils: `(…, coil, height, width)` complex to `(…, height, width)` real."""
-    xp = array_api_compat.array_namespace(coil_images)
+    xp = array_namespace(coil_images)
     return xp.sqrt(xp.sum(xp.real(coil_images) ** 2 + xp.imag(coil_images) ** 2, axis=-3))

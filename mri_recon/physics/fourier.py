@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import array_api_compat
 import numpy as np
 
+from mri_recon.solvers.arrays import array_namespace
 from mri_recon.solvers.threads import n_threads
 
 Array = Any
@@ -34,21 +34,31 @@ def filtered(image: Array, response: Array) -> Array:
 
     Such a filter commutes with circular shifts, so the image need not be centred and back again.
     """
-    xp = array_api_compat.array_namespace(image)
-    response = (
-        xp.fft.ifftshift(response, axes=(-2, -1))
-        if response.shape[-2] > 1
-        else xp.fft.ifftshift(response, axes=(-1,))
-    )
+    xp = array_namespace(image)
+    response = uncentred(response)
     axes = (-2, -1)
     if isinstance(image, np.ndarray):
         import ducc0
 
+        filtered = spectrum(image)
+        filtered *= response
         both = [a % image.ndim for a in axes]
-        spectrum = ducc0.fft.c2c(image, axes=both, forward=True, inorm=1, nthreads=n_threads())
-        spectrum *= response
-        return ducc0.fft.c2c(spectrum, axes=both, forward=False, inorm=1, out=spectrum, nthreads=n_threads())
+        return ducc0.fft.c2c(filtered, axes=both, forward=False, inorm=1, out=filtered, nthreads=n_threads())
     return xp.fft.ifftn(xp.fft.fftn(image, axes=axes) * response, axes=axes)
+
+
+def spectrum(image: Array) -> Array:
+    """F of a numpy array's last two axes without centring, orthonormal: what `numpy.fft.fft2` gives, and its order."""
+    import ducc0
+
+    axes = (image.ndim - 2, image.ndim - 1)
+    return ducc0.fft.c2c(image, axes=axes, forward=True, inorm=1, nthreads=n_threads())
+
+
+def uncentred(response: Array) -> Array:
+    """A response ordered as `fftc` gives frequencies, in the order of `spectrum`."""
+    xp = array_namespace(response)
+    return xp.fft.ifftshift(response, axes=[a for a in (-2, -1) if response.shape[a] > 1])
 
 
 def _centred(x: Array, axes: tuple[int, ...], *, forward: bool) -> Array:
@@ -58,7 +68,7 @@ def _centred(x: Array, axes: tuple[int, ...], *, forward: bool) -> Array:
         x = np.fft.ifftshift(x, axes=axes)
         x = ducc0.fft.c2c(x, axes=[a % x.ndim for a in axes], forward=forward, inorm=1, nthreads=n_threads())
         return np.fft.fftshift(x, axes=axes)
-    xp = array_api_compat.array_namespace(x)
+    xp = array_namespace(x)
     x = xp.fft.ifftshift(x, axes=axes)
     x = (xp.fft.fftn if forward else xp.fft.ifftn)(x, axes=axes, norm="ortho")
     return xp.fft.fftshift(x, axes=axes)

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from mri_recon.physics.coils import combine, expand
 from mri_recon.physics.fourier import Array, fftc, ifftc
+from mri_recon.solvers.arrays import array_namespace, has_kernels
 
 if TYPE_CHECKING:
-    from mri_recon.physics.kernels import ColumnNormal
+    from mri_recon.physics.columns import ColumnNormal
 
 
 class SenseOperator:
@@ -48,13 +47,14 @@ class SenseOperator:
 
     def normal(self, image: Array) -> Array:
         """`adjoint` after the forward model, AᴴA x."""
-        if isinstance(image, np.ndarray) and self.axes == (-1,) and self.mask.shape[1:3] == (1, 1):
-            return self._column_normal(image)
+        if has_kernels(image) and self.axes == (-1,) and self.mask.shape[1:3] == (1, 1):
+            return self.column_normal(image)
         return self.adjoint(self(image))
 
     @cached_property
-    def _column_normal(self) -> ColumnNormal:
-        from mri_recon.physics.kernels import ColumnNormal
+    def column_normal(self) -> ColumnNormal:
+        """`normal` compiled, for numpy arrays where F transforms the width alone."""
+        from mri_recon.physics.columns import ColumnNormal
 
         return ColumnNormal(self.mask[:, 0, 0, :], self.smaps)
 
@@ -62,3 +62,24 @@ class SenseOperator:
 def sense_operator(mask: Array, smaps: Array, axes: Sequence[int] = (-2, -1)) -> SenseOperator:
     """The one forward model, for simulation, iterative methods and networks alike."""
     return SenseOperator(mask, smaps, axes)
+
+
+def circulant_symbol(A: SenseOperator) -> Array:
+    r"""Diagonal of F AᴴA Fᴴ, `(slice, 1, width)`: the circulant operator closest to AᴴA [1]_.
+
+    Each frequency is seen through the maps' spectra: :math:`\sum_c |\hat s_c|^2 \ast m`.
+
+    References
+    ----------
+    .. [1] Chan (1988), An optimal circulant preconditioner for Toeplitz systems, SIAM J Sci Stat Comput 9:766-771.
+    """
+    xp = array_namespace(A.smaps)
+    spectra = fftc(A.smaps, axes=(-1,))
+    power = xp.mean(xp.sum(xp.real(spectra) ** 2 + xp.imag(spectra) ** 2, axis=1, keepdims=True), axis=-2)
+    power = power / power.shape[-1]  # (slice, 1, width)
+    weights = xp.astype(A.mask[:, 0, 0, :], power.dtype)[:, None, :]
+    # The spectrum of a product over circular shifts is the circular convolution of the two along width.
+    n = power.shape[-1] ** 0.5
+    convolved = fftc(ifftc(power + 0j, axes=(-1,)) * ifftc(weights + 0j, axes=(-1,)), axes=(-1,)) * n
+    # A frequency that no coil can reach must not be divided by zero.
+    return xp.clip(xp.real(convolved), min=1e-3)

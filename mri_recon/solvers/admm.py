@@ -7,23 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import array_api_compat
+from mri_recon.solvers.arrays import array_namespace
 
 Array = Any
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Where an iteration ended.
-
-    `primal` and `dual` are the two residuals, each relative to the size of what it compares; the worst of a
-    batch.
-    """
+    """Where an iteration ended: its solution and the residual of `Splitting.advance`, the worst of a batch."""
 
     x: Array
     iterations: int
-    primal: float
-    dual: float
+    residual: float
     converged: bool
 
 
@@ -33,16 +28,18 @@ class Splitting(Protocol):
     def pull(self) -> Array:
         """Kᴴ(z − u), what x is drawn towards."""
 
-    def advance(self, x: Array, *, measure: bool) -> tuple[float, float] | None:
-        """Take in x; with `measure`, give the relative primal and dual residuals, else None."""
+    def advance(self, x: Array, *, measure: bool) -> float | None:
+        """Take in x; with `measure`, give the residual ‖Kx − z‖ / ‖Kx‖, z from before, else None.
+
+        It is the step that z and u together still want to take: zero at a minimum and nowhere else, for it
+        holds the primal residual and the change of z, the dual one, both.
+        """
 
 
 def admm(
     solve: Callable[[Array], Array],
     splitting: Splitting,
-    constant: Array,
     *,
-    rho: float,
     iterations: int = 200,
     tolerance: float = 1e-3,
     callback: Callable[[int, Array], None] | None = None,
@@ -52,15 +49,12 @@ def admm(
     Parameters
     ----------
     solve
-        Solves :math:`(Q + \rho K^H K) x = v` for `x`; it may be inexact if it starts from its last answer.
+        Solves :math:`(Q + \rho K^H K) x = b + \rho v` for `x`, given v; it may be inexact if it starts from its last
+        answer.
     splitting
-        g and K, with the prox step of g set to 1 / `rho`.
-    constant
-        b, `(batch, …)`; the iteration starts from zero.
-    rho
-        Penalty of the splitting: it changes the path, not the minimum.
+        g and K, with the prox step of g set to 1 / ρ. ρ changes the path, not the minimum.
     iterations, tolerance
-        Stops when both residuals are below `tolerance`, or after `iterations`.
+        Stops when the residual is below `tolerance`, or after `iterations`.
     callback
         Called with the iteration's number and x.
 
@@ -69,23 +63,22 @@ def admm(
     .. [1] Boyd et al. (2011), Distributed optimization and statistical learning via the alternating direction
        method of multipliers, Found Trends Mach Learn 3:1-122.
     """
-    primal = dual = math.inf
-    x = constant
+    residual = math.inf
     for iteration in range(1, iterations + 1):
-        x = solve(constant + rho * splitting.pull())
+        x = solve(splitting.pull())
         look = iteration % CHECK_EVERY == 0 or iteration == iterations
         measured = splitting.advance(x, measure=look)
         if callback is not None:
             callback(iteration, x)
         if measured is not None:
-            primal, dual = measured
-            if max(primal, dual) < tolerance:
-                return Solution(x, iteration, primal, dual, converged=True)
-    return Solution(x, iterations, primal, dual, converged=False)
+            residual = measured
+        if residual < tolerance:
+            return Solution(x, iteration, residual, converged=True)
+    return Solution(x, iterations, residual, converged=False)
 
 
 CHECK_EVERY = 5
-"""Iterations between looks at the residuals, which cost more than an iteration's own passes."""
+"""Iterations between looks at the residual, which on a GPU has to be waited for."""
 
 
 class ProxSplitting:
@@ -122,33 +115,19 @@ class ProxSplitting:
         """Kᴴ(z − u)."""
         return self._adjoint(self._z - self._u)
 
-    def advance(self, x: Array, *, measure: bool) -> tuple[float, float] | None:
-        """Take x in; with `measure`, give the primal and dual residuals."""
-        before = self._z
-        v = self._relaxation * self._transform(x) + (1 - self._relaxation) * self._z + self._u
+    def advance(self, x: Array, *, measure: bool) -> float | None:
+        """Take x in; with `measure`, give the residual."""
+        kx = self._transform(x)
+        apart = kx - self._z
+        v = self._z + self._u + self._relaxation * apart
         self._z = self._prox(v, self._step)
         self._u = v - self._z
-        if not measure:
-            return None
-        return residuals(self._transform, self._adjoint, x, self._z, before, self._u)
-
-
-def residuals(
-    transform: Callable[[Array], Array],
-    adjoint: Callable[[Array], Array],
-    x: Array,
-    z: Array,
-    z_before: Array,
-    u: Array,
-) -> tuple[float, float]:
-    """‖Kx − z‖ / ‖Kx‖ and ‖Kᴴ(z − z_before)‖ / ‖Kᴴu‖, each the worst of the batch."""
-    kx = transform(x)
-    return _relative(kx - z, kx, lead=1), _relative(adjoint(z - z_before), adjoint(u), lead=0)
+        return _relative(apart, kx, lead=1) if measure else None
 
 
 def _relative(difference: Array, reference: Array, *, lead: int) -> float:
     """Norm of `difference` over that of `reference`; `lead` axes precede the batch."""
-    xp = array_api_compat.array_namespace(difference)
+    xp = array_namespace(difference)
     axes = tuple(a for a in range(difference.ndim) if a != lead)
     norm = [xp.sum(xp.real(v) ** 2 + xp.imag(v) ** 2, axis=axes) for v in (difference, reference)]
     tiny = xp.finfo(norm[0].dtype).tiny

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import array_api_compat
 import numpy as np
+
+from mri_recon.solvers.arrays import array_namespace
 
 Array = Any
 
@@ -61,7 +64,7 @@ class WarmCG:
         return self._x
 
     def _advance(self) -> None:
-        xp = array_api_compat.array_namespace(self._residual)
+        xp = array_namespace(self._residual)
         q = self._precondition(self._residual)
         hq = self._operator(q)
         qhq, qr = _dot(q, hq), _dot(q, self._residual)
@@ -89,6 +92,73 @@ def _dot(x: Array, y: Array) -> Array:
     if isinstance(x, np.ndarray):
         products = [np.vdot(a, b).real for a, b in zip(x, y, strict=True)]
         return np.asarray(products, dtype=x.real.dtype).reshape(-1, *[1] * (x.ndim - 1))
-    xp = array_api_compat.array_namespace(x, y)
+    xp = array_namespace(x, y)
     product = xp.real(x) * xp.real(y) + xp.imag(x) * xp.imag(y)
     return xp.sum(product, axis=tuple(range(1, x.ndim)), keepdims=True)
+
+
+@dataclass(frozen=True)
+class LinearSolution:
+    """Where conjugate gradients ended; the iterations and the relative residual are the worst of the batch."""
+
+    x: Array
+    iterations: int
+    residual: float
+    converged: bool
+
+
+def conjugate_gradient(
+    operator: Callable[[Array], Array],
+    rhs: Array,
+    *,
+    iterations: int,
+    tolerance: float,
+    callback: Callable[[int, Array], None] | None = None,
+) -> LinearSolution:
+    r"""Solve H x = b by conjugate gradients from zero [1]_, each batch entry on its own.
+
+    Parameters
+    ----------
+    operator
+        H, Hermitian and positive semidefinite on each batch entry.
+    rhs
+        b, `(batch, …)`, in the range of H.
+    iterations
+        Most applications of H.
+    tolerance
+        An entry stops, and stays as it is, when :math:`\|b - Hx\| \le` `tolerance` :math:`\|b\|`.
+    callback
+        Called with the iteration's number and x.
+
+    References
+    ----------
+    .. [1] Hestenes & Stiefel (1952), Methods of conjugate gradients for solving linear systems,
+       J Res Natl Bur Stand 49:409-436.
+    """
+    xp = array_namespace(rhs)
+    x, residual, direction = 0 * rhs, rhs, rhs
+    square = _dot(residual, residual)
+    # An entry of zeros is solved by zeros: one stands in for its size, which ratios are taken of.
+    size = _nonzero(square)
+    going = square > tolerance**2 * size
+    iteration = 0
+    while iteration < iterations and xp.any(going):
+        iteration += 1
+        moved = operator(direction)
+        curvature = _dot(direction, moved)
+        step = xp.where(going & (curvature > 0), square / _nonzero(curvature), 0 * square)
+        x = x + step * direction
+        residual = residual - step * moved
+        before, square = square, _dot(residual, residual)
+        direction = residual + square / _nonzero(before) * direction
+        going = square > tolerance**2 * size
+        if callback is not None:
+            callback(iteration, x)
+    worst = math.sqrt(float(xp.max(square / size)))
+    return LinearSolution(x, iteration, worst, not bool(xp.any(going)))
+
+
+def _nonzero(x: Array) -> Array:
+    """Ones in place of zeros."""
+    xp = array_namespace(x)
+    return xp.where(x != 0, x, xp.ones_like(x))

@@ -22,9 +22,10 @@ from pydantic import (
     model_validator,
 )
 
+from mri_recon.assignments import merged
 from mri_recon.catalog import MASKS
 from mri_recon.errors import SettingsError, suggestion
-from mri_recon.settings import NetworkSettings, Settings, merged, network_settings, validated
+from mri_recon.settings import NetworkSettings, Settings, network_settings, validated
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Range = tuple[NonNegativeFloat, NonNegativeFloat]

@@ -22,12 +22,13 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from mri_recon.assignments import merged
 from mri_recon.checkpoint import WeightsInfo, save_state, save_weights
 from mri_recon.device import resolve_device
 from mri_recon.errors import SettingsError
 from mri_recon.metrics import Metrics
 from mri_recon.physics.geometry import center_crop
-from mri_recon.settings import merged, validated
+from mri_recon.settings import validated
 from mri_recon.training.config import ScheduleSettings, TrainingConfig
 from mri_recon.training.data import batches, loader, open_data
 from mri_recon.training.losses import loss as loss_of

@@ -19,6 +19,7 @@ from mri_recon.physics.coils import combine, expand
 from mri_recon.physics.differences import gradient, gradient_adjoint
 from mri_recon.physics.fourier import fftc, ifftc
 from mri_recon.physics.operators import SenseOperator, sense_operator
+from mri_recon.physics.wavelets import wavelet, wavelet_adjoint
 
 SHAPES = [(8, 10), (7, 9), (9, 6)]
 N_SLICES, N_COILS = 2, 3
@@ -64,6 +65,10 @@ def _expand(rng, shape, library):
     )
 
 
+def _wavelet(rng, shape, library):
+    return lambda image: wavelet(image, 2), wavelet_adjoint, (N_SLICES, *shape), (7, N_SLICES, *shape)
+
+
 def _fourier(rng, shape, library):
     return fftc, ifftc, (N_SLICES, *shape), (N_SLICES, *shape)
 
@@ -75,6 +80,7 @@ CASES = {
     "SenseOperator along width with weights": _sense_weighted((-1,)),
     "gradient": _gradient,
     "expand": _expand,
+    "wavelet": _wavelet,
     "fftc": _fourier,
 }
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from helpers import assert_close, complex_normal
 
-from mri_recon.solvers.cg import WarmCG
+from mri_recon.solvers.cg import WarmCG, conjugate_gradient
 
 N = 12
 
@@ -109,3 +109,57 @@ def test_going_on_after_convergence_does_no_harm_in_single_precision():
         x = solver(b)
     assert x.dtype == np.complex64
     assert_close(x, np.linalg.solve(H, b[..., None])[..., 0], 1e-4)
+
+
+class TestConjugateGradient:
+    @pytest.mark.parametrize("eigenvalues", [np.linspace(1, 2, N), np.geomspace(1, 1e3, N)])
+    def test_solves_as_a_dense_solver_does(self, eigenvalues):
+        rng = np.random.default_rng(11)
+        H, b = _positive_definite(rng, 3, eigenvalues), complex_normal(rng, (3, N))
+        solution = conjugate_gradient(_apply(H), b, iterations=10 * N, tolerance=1e-10)
+        assert solution.converged
+        assert_close(solution.x, np.linalg.solve(H, b[..., None])[..., 0], 1e-7)
+        relative = np.linalg.norm(b - _apply(H)(solution.x), axis=1) / np.linalg.norm(b, axis=1)
+        assert relative.max() <= 1.1e-10
+
+    def test_each_entry_stops_by_itself_and_stays(self):
+        rng = np.random.default_rng(12)
+        easy, hard = (
+            _positive_definite(rng, 1, np.ones(N)),
+            _positive_definite(rng, 1, np.geomspace(1, 100, N)),
+        )
+        b = complex_normal(rng, (2, N))
+        seen = []
+        solution = conjugate_gradient(
+            _apply(np.concatenate([easy, hard])), b, iterations=50, tolerance=1e-8,
+            callback=lambda _, x: seen.append(x.copy()),
+        )  # fmt: skip
+        assert len(seen) == solution.iterations > 5
+        for x in seen:
+            np.testing.assert_array_equal(x[0], seen[0][0])
+        alone = conjugate_gradient(_apply(hard), b[1:], iterations=50, tolerance=1e-8)
+        assert alone.iterations == solution.iterations
+        assert_close(solution.x[1:], alone.x, 1e-12)
+
+    def test_ends_after_as_many_steps_as_there_are_eigenvalues(self):
+        rng = np.random.default_rng(13)
+        H, b = _positive_definite(rng, 1, np.repeat([1.0, 7.0, 50.0], 4)), complex_normal(rng, (1, N))
+        solution = conjugate_gradient(_apply(H), b, iterations=50, tolerance=1e-9)
+        assert solution.iterations == 3
+
+    def test_nothing_to_solve_takes_no_step(self):
+        solution = conjugate_gradient(lambda x: x, np.zeros((2, N), complex), iterations=5, tolerance=1e-3)
+        assert (solution.iterations, solution.residual, solution.converged) == (0, 0.0, True)
+        np.testing.assert_array_equal(solution.x, 0)
+
+    def test_says_when_it_was_cut_short(self):
+        rng = np.random.default_rng(14)
+        H, b = _positive_definite(rng, 1, np.geomspace(1, 1e4, N)), complex_normal(rng, (1, N))
+        solution = conjugate_gradient(_apply(H), b, iterations=2, tolerance=1e-8)
+        assert (solution.iterations, solution.converged) == (2, False)
+        expected = np.linalg.norm(b - _apply(H)(solution.x)) / np.linalg.norm(b)
+        assert solution.residual == pytest.approx(expected, rel=1e-9)
+        by_torch = conjugate_gradient(
+            _apply(torch.as_tensor(H)), torch.as_tensor(b), iterations=2, tolerance=1e-8
+        )
+        assert_close(by_torch.x, solution.x, 1e-12)

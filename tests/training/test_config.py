@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from mri_recon.assignments import parse_assignments
 from mri_recon.errors import SettingsError
-from mri_recon.settings import parse_assignments
 from mri_recon.training.config import TrainingConfig, load_config, to_toml
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -10,13 +10,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from mri_recon.assignments import merged
 from mri_recon.checkpoint import load_network, load_state
 from mri_recon.data.phantom import sample_scan, sample_set
 from mri_recon.data.storage import write_scan
 from mri_recon.errors import OutputError, SettingsError, WeightsError
 from mri_recon.networks.unet import UNet
 from mri_recon.reconstruct import reconstruct
-from mri_recon.settings import merged, validated
+from mri_recon.settings import validated
 from mri_recon.training.config import ScheduleSettings, TrainingConfig
 from mri_recon.training.loop import learning_rate, train
 from mri_recon.training.losses import loss

@@ -1,0 +1,48 @@
+"""Coil maps that the user brings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mri_recon.data.scan import Scan
+from mri_recon.errors import SettingsError
+
+
+def given_maps(smaps: Any, scan: Scan) -> Any:
+    """Coil maps for a scan, `(slice or 1, coil, height, width)`: an array, or the path of one saved with `numpy.save`.
+
+    A file is mapped, not read: only the slices that are used come into memory.
+
+    Raises
+    ------
+    SettingsError
+        Not such a file, or maps of another shape than the scan's.
+    """
+    where = "The maps"
+    if isinstance(smaps, str | Path):
+        where, smaps = f"{smaps}", _mapped(Path(smaps))
+    if smaps.ndim == 3:
+        smaps = smaps[None]
+    wanted = (scan.n_slices, scan.n_coils, *scan.shape)
+    if smaps.shape not in (wanted, (1, *wanted[1:])):
+        raise SettingsError(
+            f"{where}: expected coil maps {wanted} or {(1, *wanted[1:])} for {scan.name}, got {smaps.shape}."
+        )
+    if not np.issubdtype(smaps.dtype, np.complexfloating):
+        raise SettingsError(f"{where}: expected complex coil maps, got {smaps.dtype}.")
+    return smaps
+
+
+def _mapped(path: Path) -> Any:
+    try:
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise SettingsError(
+            f"{path} cannot be read as coil maps: expected an array (slice, coil, height, width) saved with numpy.save."
+        ) from error
+    if not isinstance(found, np.ndarray):
+        raise SettingsError(f"{path}: expected one array saved with numpy.save, got an archive of several.")
+    return found
