@@ -161,7 +161,7 @@ def reconstruct(
     )
 
 
-WORKING_BYTES = 384 << 20
+WORKING_BYTES = 640 << 20
 """What slices worked on at once may take together, roughly, beside the program itself."""
 
 

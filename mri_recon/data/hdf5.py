@@ -235,7 +235,10 @@ class StoredSlices:
                 )
             for row, i in enumerate(wanted):
                 with explained(self.path, f"slice {i} of '{self.dataset}'"):
-                    _convert(data[i], out[row])
+                    if data.dtype == out.dtype and data.shape == self.shape:
+                        data.read_direct(out, np.s_[i], np.s_[row])  # nothing to convert, nothing to copy
+                    else:
+                        _convert(data[i], out[row])
                 if not np.isfinite(out[row]).all():
                     raise ScanError(
                         f"{one_line(self.path)}: slice {i} of '{self.dataset}' holds NaN, Inf or numbers "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.physics.coils import combine
 from mri_recon.physics.fourier import Array, ifftc
 from mri_recon.physics.operators import sense_operator
 from mri_recon.solvers.cg import conjugate_gradient
@@ -42,11 +43,11 @@ class Sense(Method):
             if report is not None:
                 report(Convergence(iterations=1, residual=0.0, converged=True))
             return ifftc(mask * kspace)[:, 0, ...] / (1 + self.l2_weight)
-        # The readout is sampled whole, so its transform is taken off the data once and for all.
+        # The readout is sampled whole, so its transform is taken off the data once and for all: Aᴴy.
         A = sense_operator(mask, smaps, axes=(-1,))
         solution = conjugate_gradient(
             lambda image: A.normal(image) + self.l2_weight * image,
-            A.adjoint(ifftc(kspace, axes=(-2,))),
+            combine(ifftc(kspace), smaps),
             iterations=self.iterations,
             tolerance=self.tolerance,
         )

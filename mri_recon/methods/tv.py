@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from mri_recon.methods.auto_weight import each_with_its_weight
 from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.physics.coils import combine
 from mri_recon.physics.differences import gradient, gradient_adjoint, laplacian_symbol
 from mri_recon.physics.fourier import Array, filtered, ifftc, spectrum, uncentred
 from mri_recon.physics.operators import circulant_symbol, sense_operator
@@ -43,7 +44,7 @@ class TotalVariation(Method):
         "auto", "strength λ of total variation; auto chooses it for each slice", above=0, words=("auto",)
     )
     iterations: int = setting(500, "most iterations", int, least=1)
-    tolerance: float = setting(1e-3, "stop when the residual is below this", above=0)
+    tolerance: float = setting(5e-4, "stop when the residual is below this", above=0)
     rho: float = setting(12.0, "ADMM penalty, in units of tv_weight", above=0)
 
     def __call__(
@@ -98,9 +99,9 @@ def _many_coils(
     """(AᴴA + ρ∇ᴴ∇)⁻¹ by conjugate gradients, preconditioned with the closest circulant operator."""
     rho = max(MANY_COILS * rho, LEAST_RHO)
     steps = CG_STEPS[0] if rho >= STIFF else CG_STEPS[1]
-    # The readout is sampled whole, so its transform is taken off the data once and for all.
+    # The readout is sampled whole, so its transform is taken off the data once and for all: Aᴴy.
     A = sense_operator(mask, smaps, axes=(-1,))
-    constant = A.adjoint(ifftc(kspace, axes=(-2,)))
+    constant = combine(ifftc(kspace), smaps)
     inverse = 1 / (circulant_symbol(A) + rho * _laplacian(constant))
     if has_kernels(constant):
         from mri_recon.physics.columns import mixed_normal

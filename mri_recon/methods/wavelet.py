@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from mri_recon.methods.auto_weight import each_with_its_weight
 from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.physics.coils import combine
 from mri_recon.physics.fourier import Array, filtered, ifftc, spectrum, uncentred
 from mri_recon.physics.operators import circulant_symbol, sense_operator
 from mri_recon.physics.wavelets import n_levels, prox_of_wavelets, shift_weights, wavelet, wavelet_adjoint
@@ -99,9 +100,9 @@ def _many_coils(
 ) -> tuple[Callable[[Array], Array], float]:
     """(AᴴA + ρ)⁻¹ by conjugate gradients, preconditioned with the closest circulant operator."""
     rho = max(MANY_COILS * rho, LEAST_RHO)
-    # The readout is sampled whole, so its transform is taken off the data once and for all.
+    # The readout is sampled whole, so its transform is taken off the data once and for all: Aᴴy.
     A = sense_operator(mask, smaps, axes=(-1,))
-    constant = A.adjoint(ifftc(kspace, axes=(-2,)))
+    constant = combine(ifftc(kspace), smaps)
     inverse = 1 / (circulant_symbol(A) + rho)
     if has_kernels(constant):
         from mri_recon.physics.columns import mixed_normal

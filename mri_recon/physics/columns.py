@@ -22,6 +22,11 @@ _kernels = Kernels("mri_recon.physics.coil_kernels")
 _CACHE_BYTES = 3 << 17
 """Size of the coil images worked on at once: small enough to stay in a core's cache."""
 
+AXES = (1,)
+
+Block = tuple[int, int, int, int, int]
+"""Some rows: where they begin in an image, in bytes, and how many; their maps: where, how many, how far apart."""
+
 _local = threading.local()
 
 
@@ -59,43 +64,43 @@ class ColumnNormal:
         self._starts = range(0, height, rows)
         self._rows = rows
         self._compressed = [self._compress(maps, drop) for maps in self._smaps] if drop > 0 else None
+        self._blocks = [self._described(index) for index in range(n_slices)]
 
     def __call__(self, image: Image, out: Image | None = None) -> Image:
         """AᴴA x, `(slice, height, width)`."""
         image = np.ascontiguousarray(image)
         out = np.empty_like(image) if out is None else out
-        height, width = image.shape[-2:]
-        most = self._smaps.shape[1] * self._rows
-        for index in range(len(image)):
-            x_at, weights_at, target_at = (address(a[index]) for a in (image, self._weights, out))
+        width = image.shape[-1]
+        for x, weights, target, blocks in zip(image, self._weights, out, self._blocks, strict=True):
+            at = address(x), address(weights), address(target)
 
-            def work(
-                first: int, last: int, index: int = index, at: Any = (x_at, weights_at, target_at)
-            ) -> None:
+            def work(first: int, last: int, at: Any = at, blocks: list[Block] = blocks) -> None:
                 x_at, weights_at, target_at = at
-                scratch = _scratch((most, width))
-                coils_at = address(scratch)
-                for block in range(first, last):
-                    start = self._starts[block]
-                    rows = min(self._rows, height - start)
-                    maps_at, n_coils, apart = self._maps(index, block, rows)
-                    coils, here = scratch[: n_coils * rows], start * width * 8
-                    _kernels.expand(x_at + here, maps_at, coils_at, rows, n_coils, width, apart)
-                    ducc0.fft.c2c(coils, axes=[1], forward=True, out=coils, nthreads=1)
+                scratch, coils_at = _scratch((self._smaps.shape[1] * self._rows, width))
+                for offset, rows, maps_at, n_coils, apart in blocks[first:last]:
+                    coils = scratch[: n_coils * rows]
+                    _kernels.expand(x_at + offset, maps_at, coils_at, rows, n_coils, width, apart)
+                    ducc0.fft.c2c(coils, axes=AXES, forward=True, out=coils, nthreads=1)
                     _kernels.weigh(coils_at, weights_at, rows * n_coils, width)
-                    ducc0.fft.c2c(coils, axes=[1], forward=False, out=coils, nthreads=1)
-                    _kernels.combine(coils_at, maps_at, target_at + here, rows, n_coils, width, apart)
+                    ducc0.fft.c2c(coils, axes=AXES, forward=False, out=coils, nthreads=1)
+                    _kernels.combine(coils_at, maps_at, target_at + offset, rows, n_coils, width, apart)
 
-            share(work, ranges(len(self._starts)))
+            share(work, ranges(len(blocks)))
         return out
 
-    def _maps(self, index: int, block: int, rows: int) -> tuple[int, int, int]:
-        """Where a block's maps begin, how many there are, and how far apart."""
-        if self._compressed is not None:
-            maps = self._compressed[index][block]
-            return address(maps), len(maps), rows * maps.shape[-1]
+    def _described(self, index: int) -> list[Block]:
         _, n_coils, height, width = self._smaps.shape
-        return address(self._smaps[index]) + self._starts[block] * width * 8, n_coils, height * width
+        item = self._smaps.itemsize
+        blocks = []
+        for i, start in enumerate(self._starts):
+            rows, offset = min(self._rows, height - start), start * width * item
+            if self._compressed is None:
+                maps_at = address(self._smaps[index]) + offset
+                blocks.append((offset, rows, maps_at, n_coils, height * width))
+            else:
+                maps = self._compressed[index][i]
+                blocks.append((offset, rows, address(maps), len(maps), rows * width))
+        return blocks
 
     def _compress(self, smaps: Image, drop: float) -> list[Image]:
         """The fewest mixtures of each block's maps that hold all but `drop` of their energy."""
@@ -115,11 +120,12 @@ class ColumnNormal:
         return blocks
 
 
-def _scratch(shape: tuple[int, int]) -> Image:
-    """Memory of this thread, kept for the next call."""
-    held: Image | None = getattr(_local, "scratch", None)
-    if held is None or held.shape != shape:
-        held = _local.scratch = np.empty(shape, np.complex64)
+def _scratch(shape: tuple[int, int]) -> tuple[Image, int]:
+    """Memory of this thread, kept for the next call, and where it begins."""
+    held: tuple[Image, int] | None = getattr(_local, "scratch", None)
+    if held is None or held[0].shape != shape:
+        memory = np.empty(shape, np.complex64)
+        held = _local.scratch = memory, address(memory)
     return held
 
 

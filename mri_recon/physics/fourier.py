@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mri_recon.solvers.arrays import array_namespace
-from mri_recon.solvers.threads import n_threads
+from mri_recon.solvers.threads import n_threads, ranges, share
 
 Array = Any
 """A numpy array or torch tensor: anything that speaks the Array API."""
@@ -63,12 +63,35 @@ def uncentred(response: Array) -> Array:
 
 def _centred(x: Array, axes: tuple[int, ...], *, forward: bool) -> Array:
     if isinstance(x, np.ndarray):
-        import ducc0
-
-        x = np.fft.ifftshift(x, axes=axes)
-        x = ducc0.fft.c2c(x, axes=[a % x.ndim for a in axes], forward=forward, inorm=1, nthreads=n_threads())
-        return np.fft.fftshift(x, axes=axes)
+        return _centred_numpy(x, tuple(a % x.ndim for a in axes), forward=forward)
     xp = array_namespace(x)
     x = xp.fft.ifftshift(x, axes=axes)
     x = (xp.fft.fftn if forward else xp.fft.ifftn)(x, axes=axes, norm="ortho")
     return xp.fft.fftshift(x, axes=axes)
+
+
+def _centred_numpy(x: np.ndarray[Any, Any], axes: tuple[int, ...], *, forward: bool) -> np.ndarray[Any, Any]:
+    import ducc0
+
+    def transformed(part: Array, axes: tuple[int, ...], threads: int) -> Any:
+        part = np.fft.ifftshift(part, axes=axes)
+        part = ducc0.fft.c2c(part, axes=axes, forward=forward, inorm=1, nthreads=threads)
+        return np.fft.fftshift(part, axes=axes)
+
+    if x.ndim <= 2 or min(axes) < x.ndim - 2:
+        whole: np.ndarray[Any, Any] = transformed(x, axes, n_threads())
+        return whole
+    # Image by image, so that both shifts find the image still in the cache, and as many at once as may be.
+    images = x.reshape(-1, *x.shape[-2:])
+    out = np.empty(images.shape, np.result_type(x.dtype, np.complex64))
+    inner = tuple(a - x.ndim + 2 for a in axes)
+
+    def work(start: int, stop: int) -> None:
+        for i in range(start, stop):
+            out[i] = transformed(images[i], inner, n_threads())
+
+    if len(images) >= n_threads():
+        share(work, ranges(len(images)))
+    else:
+        work(0, len(images))
+    return out.reshape(x.shape)

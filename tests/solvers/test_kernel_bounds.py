@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -73,6 +74,7 @@ def checked(monkeypatch):
         return array.ctypes.data
 
     monkeypatch.setattr(fused, "REFRESH_EVERY", 2)
+    monkeypatch.setattr(columns, "_local", threading.local())  # memory whose address was taken before
     for caller in CALLERS:
         module = caller._kernels._module
         monkeypatch.setattr(caller, "_kernels", CheckedKernels(module, arrays))
