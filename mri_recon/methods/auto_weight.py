@@ -40,7 +40,7 @@ STEP = 2.2
 REACH = 4
 """Steps that the weight may lie below or above the usual one."""
 
-CAUTION = 0.03
+CAUTION = 0.04
 """What a weight that differs by a factor e from the usual one must gain, as a part of the squared error.
 
 Where the lines left out hardly tell one weight from another, following them would be following noise.
