@@ -126,6 +126,8 @@ def reconstruct(
     sampling_mask, notes = choose_mask(
         scan, Sampling.of(mask, acceleration, center_fraction, seed), (first, stop)
     )
+    if smaps is not None and not method.needs_smaps:
+        raise SettingsError(f"Method {method_name} uses no coil maps. Leave the maps out, or use method cs.")
     maps = None if smaps is None else given_maps(smaps, scan)
     convergence: list[Convergence] = []
     image: NDArray[np.float32] | None = None

@@ -29,6 +29,7 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         print(__doc__)
         return 2
+    usual = TotalVariation()
     print("| scan | R | λ | iterations | gap | ΔPSNR (dB) |")
     print("|---|---|---|---|---|---|")
     for path in find_scans(sys.argv[1:]):
@@ -45,7 +46,10 @@ def main() -> int:
             A = sense_operator(columns, np.ones_like(kspace) if maps is None else maps)
             for weight in (0.002, 0.01):
                 found = {}
-                for tolerance, iterations in ((3e-4, 500), (1e-5, 2000)):
+                for tolerance, iterations in (
+                    (usual.tolerance, usual.iterations),
+                    (usual.tolerance / 30, 2000),
+                ):
                     ends = []
                     method = TotalVariation(tv_weight=weight, tolerance=tolerance, iterations=iterations)
                     x = method(kspace, columns, maps, ends.append).astype(np.complex128)

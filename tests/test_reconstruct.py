@@ -23,6 +23,7 @@ from mri_recon.physics.fourier import fftc, ifftc
 from mri_recon.physics.geometry import center_crop
 from mri_recon.physics.masks import centered_columns, generate_mask
 from mri_recon.reconstruct import kspace_scale, make_method, method_name_of, reconstruct
+from mri_recon.solvers.threads import limited_threads
 
 CLASSICAL = sorted(set(METHODS) - LEARNED_METHODS)
 
@@ -383,3 +384,27 @@ def test_the_scale_takes_the_unbroken_lines_of_an_asymmetric_run():
     inside = kspace.copy()
     inside[..., 45] *= 1e3
     assert kspace_scale(inside, columns).item() > 2 * expected.item()
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+@pytest.mark.parametrize("method", CLASSICAL)
+def test_slices_at_once_equal_slices_alone(method, n_coils):
+    """However many threads there are, and whatever else is worked on: the same bytes."""
+    scan = small_scan("volume.h5", n_slices=5, n_coils=n_coils)
+    images = []
+    for n in (1, 2, 3):
+        with limited_threads(n):
+            images.append(reconstruct(scan, method).image)
+    alone = [reconstruct(scan, method, slices=(i, i + 1)).image for i in range(5)]
+    np.testing.assert_array_equal(images[0], np.concatenate(alone))
+    np.testing.assert_array_equal(images[0], images[1])
+    np.testing.assert_array_equal(images[0], images[2])
+
+
+def test_progress_comes_in_order_with_slices_at_once():
+    heard = []
+    with limited_threads(3):
+        reconstruct(
+            small_scan("volume.h5", n_slices=5), "cs", progress=lambda done, of: heard.append((done, of))
+        )
+    assert heard == [(i, 5) for i in range(1, 6)]

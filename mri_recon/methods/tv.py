@@ -27,8 +27,9 @@ class TotalVariation(Method):
         \hat x = \arg\min_x \tfrac12 \|MFSx - y\|_2^2 +
         \lambda \sum \sqrt{|\partial_h x|^2 + |\partial_w x|^2}
 
-    over complex x, with circular differences and λ = `tv_weight` for k-space on the scale of
-    `mri_recon.reconstruct.kspace_scale`: the objective of ``bart pics -R T:7:0:λ``.
+    over complex x, with circular forward differences and λ = `tv_weight` for k-space on the scale of
+    `mri_recon.reconstruct.kspace_scale`. ``bart pics -R T:3:0:λ`` takes backward differences: the same objective for
+    the mirrored image.
 
     References
     ----------

@@ -22,6 +22,8 @@ def espirit_maps(
     *,
     kernel_size: int = 6,
     threshold: float = 0.02,
+    crop: float = 0.0,
+    soft: bool = False,
 ) -> Array:
     r"""Coil maps as the leading eigenvectors of the calibration data's own consistency [1]_.
 
@@ -38,12 +40,19 @@ def espirit_maps(
     kernel_size
         Side of the window, less along an axis where the calibration region is narrow.
     threshold
-        Singular values of the calibration matrix below this part of the largest are noise.
+        Singular values of the calibration matrix below this part of the largest are noise. BART's ``ecalib -t`` is on
+        their squares: its 0.001 is 0.0316 here.
+    crop
+        Where the eigenvalue is below this there is taken to be no object, and the maps are zero, as in ``ecalib -c``;
+        0 keeps all.
+    soft
+        Fade the maps out about `crop` instead, by the weights of ``ecalib -S`` (to 0.003, fitted to what it gives).
 
     Returns
     -------
     Array
-        `(coil, height, width)` complex64, of unit norm over coils, in phase with the low-resolution image.
+        `(coil, height, width)` complex64, in phase with the low-resolution image; of unit norm over coils where they
+        are not cropped.
 
     References
     ----------
@@ -64,8 +73,9 @@ def espirit_maps(
     reference = _low_resolution(calibration, shape)
     # Maps are smooth: on large images every other row and column is enough.
     steps = tuple(2 if n >= COARSE_FROM * k else 1 for n, k in zip(shape, kernel, strict=True))
-    coarse = _leading_eigenvectors(gram, reference[:, :: steps[0], :: steps[1]], shape, kernel, steps)
-    return _refined(coarse, reference, steps)
+    coarse, values = _leading_eigenvectors(gram, reference[:, :: steps[0], :: steps[1]], shape, kernel, steps)
+    maps = _refined(coarse, reference, steps)
+    return maps * _support(values, shape, steps, crop, soft=soft) if crop > 0 else maps
 
 
 CHUNK_BYTES = 4 << 20
@@ -82,7 +92,7 @@ They have at most a cycle for every 20 pixels then, which four-point interpolati
 
 def _kernel_side(kernel_size: int, n: int) -> int:
     """As asked, or about a third of a narrow calibration region: with few windows a larger kernel fits noise."""
-    return max(1, min(kernel_size, max(3, (n + 1) // 3), (n + 1) // 2))
+    return max(1, min(kernel_size, max(2, (n + 1) // 3), (n + 1) // 2))
 
 
 def _signal_subspace(calibration: Array, kernel: tuple[int, int], threshold: float) -> Array:
@@ -153,8 +163,8 @@ def _hann(n: int) -> NDArray[np.float64]:
 
 def _leading_eigenvectors(
     gram: Array, start: Array, shape: tuple[int, int], kernel: tuple[int, int], steps: tuple[int, ...]
-) -> Array:
-    """Leading eigenvectors of G on every `steps`-th pixel by power iteration, in phase with `start`.
+) -> tuple[Array, Array]:
+    """Leading eigenvectors of G on every `steps`-th pixel by power iteration, in phase with `start`, and values.
 
     The low-resolution coil images are close to the answer, and carrying their phase over makes the
     combined image nearly real: what is left of its phase does not cost total variation.
@@ -174,23 +184,26 @@ def _leading_eigenvectors(
         return xp.permute_dims(g, (1, 2, 0, 3))  # (coil, coil, row, width)
 
     if has_kernels(v):
-        pieces = [v[:, top : top + n_rows] for top in range(0, height, n_rows)]
+        starts = [v[:, top : top + n_rows] for top in range(0, height, n_rows)]
+        pieces: list[tuple[Array, Array]] = [(v, v)] * len(starts)
 
         def work(first: int, last: int) -> None:
             for i in range(first, last):
-                pieces[i] = _compiled_power_iteration(matrices(i * n_rows), pieces[i])
+                pieces[i] = _compiled_power_iteration(matrices(i * n_rows), starts[i])
 
         share(work, ranges(len(pieces)))
     else:
         pieces = [
-            power_iteration(matrices(top), v[:, top : top + n_rows, :], POWER_ITERATIONS)[0]
+            power_iteration(matrices(top), v[:, top : top + n_rows, :], POWER_ITERATIONS)
             for top in range(0, height, n_rows)
         ]
-    v = xp.concat(pieces, axis=1)
-    return v * _phase(v, start)
+    v = xp.concat([vectors for vectors, _ in pieces], axis=1)
+    return v * _phase(v, start), xp.concat([values for _, values in pieces], axis=0)
 
 
-def _compiled_power_iteration(g: Array, start: Array, iterations: int = POWER_ITERATIONS) -> Array:
+def _compiled_power_iteration(
+    g: Array, start: Array, iterations: int = POWER_ITERATIONS
+) -> tuple[Array, Array]:
     """`power_iteration` for numpy's complex64."""
     g, v = np.ascontiguousarray(g), np.array(start, np.complex64, order="C")
     n_coils, height, width = v.shape
@@ -198,7 +211,7 @@ def _compiled_power_iteration(g: Array, start: Array, iterations: int = POWER_IT
     product = np.empty((n_coils, width), np.complex64)
     at = [address(a) for a in (g, v, values, product, size)]
     _kernels.power_iteration(*at, iterations, n_coils, height, width, 0, height)
-    return v
+    return v, values
 
 
 def _refined(coarse: Array, reference: Array, steps: tuple[int, ...]) -> Array:
@@ -217,18 +230,40 @@ def _refined(coarse: Array, reference: Array, steps: tuple[int, ...]) -> Array:
 
         share(work, ranges(height, least=16))
         return out
+    coarse = _interpolated(coarse, reference.shape[-2:], steps)
+    tiny = xp.finfo(xp.real(coarse[:1, :1, :1]).dtype).tiny
+    unit = coarse / xp.clip(_norm(coarse), min=tiny)
+    return unit * _phase(unit, reference)
+
+
+def _interpolated(coarse: Array, shape: tuple[int, int], steps: tuple[int, ...]) -> Array:
+    """Values `(…, height, width)` of those on every `steps`-th pixel, from the four nearest along an axis."""
+    xp = array_namespace(coarse)
     for axis, step in zip((1, 2), steps, strict=True):
         if step == 2:
             near = coarse + xp.roll(coarse, -1, axis=axis)
             far = xp.roll(coarse, 1, axis=axis) + xp.roll(coarse, -2, axis=axis)
             pairs = xp.stack([coarse, (9 * near - far) / 16], axis=axis + 1)
-            shape = [*coarse.shape]
-            shape[axis] *= 2
-            coarse = xp.reshape(pairs, tuple(shape))
-            coarse = coarse[:, : reference.shape[1], :] if axis == 1 else coarse[:, :, : reference.shape[2]]
-    tiny = xp.finfo(xp.real(coarse[:1, :1, :1]).dtype).tiny
-    unit = coarse / xp.clip(_norm(coarse), min=tiny)
-    return unit * _phase(unit, reference)
+            longer = [*coarse.shape]
+            longer[axis] *= 2
+            coarse = xp.reshape(pairs, tuple(longer))
+            coarse = coarse[:, : shape[0], :] if axis == 1 else coarse[:, :, : shape[1]]
+    return coarse
+
+
+def _support(
+    values: Array, shape: tuple[int, int], steps: tuple[int, ...], crop: float, *, soft: bool
+) -> Array:
+    """Weights `(height, width)` of maps from their eigenvalues."""
+    xp = array_namespace(values)
+    values = _interpolated(xp.real(values)[None, ...], shape, steps)[0, ...]
+    if not soft:
+        return xp.astype(values >= crop, values.dtype)
+    width = 1.15 * (1 - crop)
+    weights = xp.clip((xp.sqrt(xp.clip(values, min=0)) - crop + width) / (2 * width), min=0, max=1)
+    for _ in range(2):
+        weights = weights * weights * (3 - 2 * weights)
+    return weights
 
 
 def _phase(v: Array, reference: Array) -> Array:

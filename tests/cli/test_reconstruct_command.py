@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import h5py
@@ -178,3 +180,87 @@ class TestNothingIsLost:
         outcome = run(capsys, "reconstruct", folder / "scans", folder / "more", "-o", folder / "out")
         assert_one_line(outcome, str(folder / "more" / "a.hdf5"), "would both be written to")
         assert not (folder / "out").exists()
+
+
+class TestMapsOfOnesOwn:
+    def test_they_are_used(self, capsys, folder, tmp_path):
+        """The scan's own maps, for every slice or one for all, give what the Python call gives."""
+        scan, out = folder / "scans" / "a.h5", folder / "out"
+        maps = small_scan("a.h5").smaps.astype(np.complex64)
+        for name, array in (("every.npy", maps), ("one.npy", maps[:1]), ("flat.npy", maps[0])):
+            np.save(tmp_path / name, array)
+            arguments = ["--set", "tv_weight=0.01", "--smaps", tmp_path / name, "--overwrite"]
+            outcome = run(capsys, "reconstruct", scan, "-o", out, *arguments)
+            assert outcome.code == 0
+            expected = reconstruct(read_scan(scan), "cs", settings={"tv_weight": 0.01}, smaps=array)
+            np.testing.assert_array_equal(read_reconstruction(out / "a.h5"), expected.image)
+        estimated = reconstruct(read_scan(scan), "cs", settings={"tv_weight": 0.01})
+        assert np.abs(estimated.image - expected.image).max() > 0
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (np.ones((5, 3, 48, 40), np.complex64), ["expected coil maps (2, 3, 48, 40)", "(5, 3, 48, 40)"]),
+            (np.ones((2, 3, 48, 41), np.complex64), ["(2, 3, 48, 41)"]),
+            (np.ones((2, 3, 48, 40), np.float32), ["complex", "float32"]),
+            (b"no array", ["cannot be read as coil maps", "numpy.save"]),
+            (None, ["cannot be read as coil maps"]),
+        ],
+    )
+    def test_what_cannot_be_maps(self, capsys, folder, tmp_path, content, words):
+        path = tmp_path / "maps.npy"
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        elif content is not None:
+            np.save(path, content)
+        outcome = run(capsys, "reconstruct", folder / "scans" / "a.h5", "-o", folder / "out", "--smaps", path)
+        assert_one_line(outcome, "maps.npy", *words)
+
+
+def test_maps_for_a_method_without_are_refused(capsys, folder, tmp_path):
+    np.save(tmp_path / "maps.npy", small_scan("a.h5").smaps)
+    arguments = ["--method", "zero-filled", "--smaps", tmp_path / "maps.npy", "-o", folder / "out"]
+    assert_one_line(run(capsys, "reconstruct", folder / "scans" / "a.h5", *arguments), "uses no coil maps")
+
+
+def test_without_previews(capsys, folder):
+    outcome = run(capsys, "reconstruct", folder / "scans", "-o", folder / "out", "--no-preview")
+    assert outcome.code == 0
+    assert sorted(p.name for p in (folder / "out").iterdir()) == ["a.h5", "b.h5"]
+
+
+def test_the_weight_that_was_chosen_is_told(capsys, folder):
+    scan, out = folder / "scans" / "a.h5", folder / "out"
+    (auto,) = json.loads(run(capsys, "reconstruct", scan, "-o", out, "--json").out)
+    assert auto["settings"]["tv_weight"] == "auto"
+    assert len(auto["weight"]) == 2
+    assert all(0 < weight < 1 for weight in auto["weight"])
+    (given,) = json.loads(
+        run(capsys, "reconstruct", scan, "-o", out, "--overwrite", "--json", "--set", "tv_weight=0.01").out
+    )
+    assert given["weight"] is None
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_threads_are_limited_and_change_nothing(folder, n):
+    """The bytes do not depend on them, and one is one: no more processor time than time passes."""
+    out = folder / f"threads-{n}"
+    scan = folder / "scans" / "a.h5"
+    options = ["--threads", str(n), "--no-preview", "--quiet", "--set", "tv_weight=0.01"]
+    code = (
+        "import os, sys, threading; from mri_recon.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(os.environ['OMP_NUM_THREADS'], sum('mri-recon' in t.name for t in threading.enumerate()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "reconstruct", str(scan), "-o", str(out), *options],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told, running = done.stdout.split()
+    assert told == str(n)
+    assert int(running) == 0 if n == 1 else int(running) <= n
+    expected = reconstruct(read_scan(scan), "cs", settings={"tv_weight": 0.01})
+    np.testing.assert_array_equal(read_reconstruction(out / "a.h5"), expected.image)
