@@ -8,8 +8,9 @@ saying so. Writes a Markdown table, all raw times beside it as JSON, and picture
 
 Everybody minimises ½‖MFSx − y‖² + λ Σ √(|∂_h x|² + |∂_w x|²): k-space is divided by our scale before BART, told
 ``-w 1``, gets it, and mirrored, because BART and SigPy difference backward where we difference forward. The gap is
-f / f* − 1, with f* from a very long run of our own solver (double precision for one coil); a contestant that gets below it is
-reported. PSNR is of magnitudes, against the noise-free truth or a measured scan's target; the range is its maximum.
+f / f* − 1, with f* from a very long run of our own solver (in double precision for one coil); a contestant that
+gets below it is reported. PSNR is of magnitudes, against the noise-free truth or a measured scan's target; the range
+is its maximum.
 
 Best-tuned BART: every ρ (-u) of 0.01, 0.03, 0.1, 0.3, 1 at 100 iterations, then 30 to 400 at the ρ of the smallest gap
 and 30 to 200 at that of the best PSNR. Of all these the quickest is taken whose gap is at most 1e-2 (1.1 times the

@@ -7,8 +7,8 @@
 Needs the program `bart` (Debian: apt-get install bart). BART's maps are `ecalib -m1` of the centre lines, its
 reconstruction `pics -S -R T:7:0:λ -i 200` for total variation, as in fastMRI's baseline, and `-R W:3:0:λ -i 100` for
 wavelets. BART scales k-space by its own rule, so its λ is converted to ours with the scale it prints: λ · s is then
-equal, and both minimise the same function, each with its own maps, or both with BART's. Prints a Markdown table
-of PSNR and SSIM, and of the gain over BART.
+equal, and both minimise the same function (TV's up to mirroring: BART's differences look back), each with its own
+maps, or both with BART's. Prints a Markdown table of PSNR and SSIM, and of the gain over BART.
 """
 
 from __future__ import annotations
