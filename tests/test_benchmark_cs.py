@@ -152,6 +152,7 @@ def test_against_bart(tmp_path):
     assert "| one-coil | BART | ≥ 8 |" in text
 
 
+@pytest.mark.slow
 def test_time_to_gap_is_that_of_the_first_run_below_it(tmp_path):
     from benchmarks.cases import Bench, Plan
     from benchmarks.output import Results, plot

@@ -255,6 +255,7 @@ class Bench:
         volume = FreshNoise(np.asarray(scan.kspace[0:1]), columns, plan.n_slices)
         file, out = plan.folder / "volume.h5", plan.folder / "volume"
         bare = replace(scan, kspace=volume, mask=columns, target=None, smaps=None, truth=None)
+        file.parent.mkdir(parents=True, exist_ok=True)
         write_scan(file, bare, overwrite=True)
         try:
             command = [sys.executable, "-m", "mri_recon", "reconstruct", str(file), "--method", "cs"]

@@ -212,13 +212,18 @@ def test_copies_of_a_scan_read_alike(tmp_path):
 def reads(monkeypatch):
     """What is read out of data sets, as (name, index)."""
     seen: list[tuple[str, Any]] = []
-    original = h5py.Dataset.__getitem__
+    item, direct = h5py.Dataset.__getitem__, h5py.Dataset.read_direct
 
     def recorded(self, args, *more, **options):
         seen.append((self.name, args))
-        return original(self, args, *more, **options)
+        return item(self, args, *more, **options)
+
+    def recorded_directly(self, out, source, *more):
+        seen.append((self.name, source))
+        return direct(self, out, source, *more)
 
     monkeypatch.setattr(h5py.Dataset, "__getitem__", recorded)
+    monkeypatch.setattr(h5py.Dataset, "read_direct", recorded_directly)
     return seen
 
 
