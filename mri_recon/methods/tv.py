@@ -8,14 +8,16 @@ from typing import ClassVar, Literal
 
 from mri_recon.methods.auto_weight import each_with_its_weight
 from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.methods.one_coil import closed_form
 from mri_recon.physics.coils import combine
 from mri_recon.physics.differences import gradient, gradient_adjoint, laplacian_symbol
-from mri_recon.physics.fourier import Array, filtered, ifftc, spectrum, uncentred
+from mri_recon.physics.fourier import Array, filtered, ifftc, uncentred
 from mri_recon.physics.operators import circulant_symbol, sense_operator
 from mri_recon.solvers.admm import ProxSplitting, Splitting, admm
 from mri_recon.solvers.arrays import array_namespace, has_kernels
 from mri_recon.solvers.arrays import device as device_of
 from mri_recon.solvers.cg import WarmCG
+from mri_recon.solvers.extrapolation import Extrapolated, MovableSplitting
 from mri_recon.solvers.prox import joint_soft_threshold
 
 
@@ -55,12 +57,17 @@ class TotalVariation(Method):
             return each_with_its_weight(self, "tv_weight", kspace, mask, smaps, report)
         weight = self.tv_weight
         if smaps is None:
-            solve, rho = _one_coil(kspace, mask, self.rho * weight)
+            rho = self.rho * weight
+            # With circular differences ∇ᴴ∇ is diagonal in Fourier space.
+            solve = closed_form(kspace, mask[:, 0, ...] + rho * _laplacian(kspace), rho)
+            splitting: Splitting = _splitting(kspace[:, 0, ...], weight, rho)
         else:
             solve, rho = _many_coils(kspace, mask, smaps, self.rho * weight)
+            # With one coil an iteration is so quick that the jumps would cost what they save.
+            splitting = Extrapolated(_splitting(kspace[:, 0, ...], weight, rho))
         solution = admm(
             solve,
-            _splitting(kspace[:, 0, ...], weight, rho),
+            splitting,
             iterations=self.iterations,
             tolerance=self.tolerance,
         )
@@ -69,7 +76,7 @@ class TotalVariation(Method):
         return solution.x
 
 
-def _splitting(like: Array, tv_weight: float, rho: float) -> Splitting:
+def _splitting(like: Array, tv_weight: float, rho: float) -> MovableSplitting:
     """λ TV as a splitting."""
     if has_kernels(like):
         from mri_recon.solvers.fused import FusedTotalVariation
@@ -77,21 +84,6 @@ def _splitting(like: Array, tv_weight: float, rho: float) -> Splitting:
         return FusedTotalVariation(like.shape, tv_weight / rho, RELAXATION)
     prox = lambda field, step: joint_soft_threshold(field, tv_weight * step)  # noqa: E731
     return ProxSplitting(gradient, gradient_adjoint, prox, like, 1 / rho, RELAXATION)
-
-
-def _one_coil(kspace: Array, mask: Array, rho: float) -> tuple[Callable[[Array], Array], float]:
-    """(FᴴMF + ρ∇ᴴ∇)⁻¹ in closed form: with circular differences it is diagonal in Fourier space."""
-    xp = array_namespace(kspace)
-    symbol = mask[:, 0, ...] + rho * _laplacian(kspace)
-    # Without the centre column nothing tells the mean, the one frequency of no total variation: it stays zero.
-    inverse = xp.where(symbol > 0, 1 / xp.where(symbol > 0, symbol, 1), 0)
-    constant = ifftc(kspace)[:, 0, ...]
-    if has_kernels(constant):
-        from mri_recon.physics.filters import FusedFilter
-
-        inverse = uncentred(inverse)
-        return FusedFilter(rho * inverse, inverse * spectrum(constant)), rho
-    return lambda pull: filtered(constant + rho * pull, inverse), rho
 
 
 def _many_coils(

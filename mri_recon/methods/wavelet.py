@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 
 from mri_recon.methods.auto_weight import each_with_its_weight
 from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.methods.one_coil import closed_form
 from mri_recon.physics.coils import combine
-from mri_recon.physics.fourier import Array, filtered, ifftc, spectrum, uncentred
+from mri_recon.physics.fourier import Array, filtered, ifftc, uncentred
 from mri_recon.physics.operators import circulant_symbol, sense_operator
 from mri_recon.physics.wavelets import n_levels, prox_of_wavelets, shift_weights, wavelet, wavelet_adjoint
 from mri_recon.solvers.admm import ProxSplitting, Splitting, admm
@@ -54,7 +55,10 @@ class Wavelet(Method):
             return each_with_its_weight(self, "wavelet_weight", kspace, mask, smaps, report)
         weight = self.wavelet_weight
         if smaps is None:
-            solve, rho = _one_coil(kspace, mask, self.rho * weight)
+            rho = self.rho * weight
+            # The frame is tight: KᴴK is the identity.
+            real = array_namespace(kspace).real(kspace[:1, 0, :1, :1]).dtype
+            solve = closed_form(kspace, array_namespace(mask).astype(mask[:, 0, ...], real) + rho, rho)
         else:
             solve, rho = _many_coils(kspace, mask, smaps, self.rho * weight)
         levels = min(self.levels, n_levels(*kspace.shape[-2:]))
@@ -79,20 +83,6 @@ def _splitting(like: Array, wavelet_weight: float, levels: int, rho: float) -> S
     prox = prox_of_wavelets(soft_threshold, weights)
     transform = lambda image: wavelet(image, levels)  # noqa: E731
     return ProxSplitting(transform, wavelet_adjoint, prox, like, 1 / rho, RELAXATION)
-
-
-def _one_coil(kspace: Array, mask: Array, rho: float) -> tuple[Callable[[Array], Array], float]:
-    """(FᴴMF + ρ)⁻¹ in closed form: it is diagonal in Fourier space, and the frame is tight."""
-    xp = array_namespace(kspace)
-    real = xp.real(kspace[:, 0, ...])
-    inverse = xp.broadcast_to(1 / (xp.astype(mask[:, 0, ...], real.dtype) + rho), real.shape)
-    constant = ifftc(kspace)[:, 0, ...]
-    if has_kernels(constant):
-        from mri_recon.physics.filters import FusedFilter
-
-        inverse = uncentred(inverse)
-        return FusedFilter(rho * inverse, inverse * spectrum(constant)), rho
-    return lambda pull: filtered(constant + rho * pull, inverse), rho
 
 
 def _many_coils(

@@ -115,14 +115,24 @@ class ProxSplitting:
         """Kᴴ(z − u)."""
         return self._adjoint(self._z - self._u)
 
+    def state(self) -> Array:
+        """v = z + u, `(batch, axis of K, …)`."""
+        return array_namespace(self._z).moveaxis(self._z + self._u, 0, 1)
+
+    def move(self, state: Array, x: Array) -> None:
+        """Go on from another v."""
+        self._enter(array_namespace(state).moveaxis(state, 1, 0))
+
     def advance(self, x: Array, *, measure: bool) -> float | None:
         """Take x in; with `measure`, give the residual."""
         kx = self._transform(x)
         apart = kx - self._z
-        v = self._z + self._u + self._relaxation * apart
+        self._enter(self._z + self._u + self._relaxation * apart)
+        return _relative(apart, kx, lead=1) if measure else None
+
+    def _enter(self, v: Array) -> None:
         self._z = self._prox(v, self._step)
         self._u = v - self._z
-        return _relative(apart, kx, lead=1) if measure else None
 
 
 def _relative(difference: Array, reference: Array, *, lead: int) -> float:

@@ -47,8 +47,23 @@ class FusedTotalVariation:
         """∇ᴴ(z − u); the same memory each time."""
         return self._pull
 
+    def state(self) -> Floats:
+        """v, `(batch, 4, height, width)`: real and imaginary parts of both differences; the same memory each time."""
+        return self._state
+
+    def move(self, state: Floats, x: Image) -> None:
+        """Go on from another v."""
+        self._state[:] = state
+        for part, (start, _) in enumerate(self._ranges):
+            self._halos[:, part] = state[:, :, start - 1]
+        # An advance of no length: v stays, and what follows from it is made.
+        self._advance(x, 0.0)
+
     def advance(self, x: Image, *, measure: bool = True) -> float:
         """Take x in; the residual, which costs nothing here."""
+        return self._advance(x, self._relaxation)
+
+    def _advance(self, x: Image, relaxation: float) -> float:
         worst = 0.0
         height, width = x.shape[-2:]
         for image, state, halos, pull in zip(x, self._state, self._halos, self._pull, strict=True):
@@ -59,7 +74,7 @@ class FusedTotalVariation:
                 image_at, state_at, pull_at, sums_at = fixed
                 _kernels.tv_advance(
                     image_at, state_at, address(halos[part]), address(self._scratch[part]), pull_at, sums_at,
-                    self._step, self._relaxation, height, width, start, stop,
+                    self._step, relaxation, height, width, start, stop,
                 )  # fmt: skip
 
             share(work, self._ranges)

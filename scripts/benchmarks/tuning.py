@@ -138,14 +138,14 @@ def choose_ours(
 
     first = tried(default)
     if not first[2]:
-        for factor in (3, 10, 30, 100):
+        for factor in (1.5, 2, 3, 5, 10, 30, 100):
             tighter = tried(default / factor)
             if tighter[2]:
                 return [("mri-recon", *tighter)]
         return [("mri-recon", *first)]
     found = [("mri-recon", *first)]
     if rival is not None:
-        for factor in (3, 10, 30, 100):
+        for factor in (1.5, 2, 3, 5, 10, 30, 100):
             looser = tried(default * factor)
             if not looser[2]:
                 break
