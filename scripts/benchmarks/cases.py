@@ -15,7 +15,7 @@ from benchmarks.comparison import Comparison, command_help
 from benchmarks.output import Results, Row
 from benchmarks.problem import Complex, Quality
 from benchmarks.process import Run, measure
-from benchmarks.tuning import Tuned, choose_ours, tune_bart, tune_sigpy
+from benchmarks.tuning import Tuned, choose_ours, retried, tune_bart, tune_sigpy
 from mri_recon.data.phantom import sample_scan
 from mri_recon.data.sampling import Sampling, choose_mask
 from mri_recon.data.scan import Scan
@@ -23,6 +23,8 @@ from mri_recon.data.storage import find_scans, read_scan, write_scan
 
 GENERATED = ("one-coil", "volume", "many-coils", "estimated-maps")
 NOISE = 0.01
+LIKE = {"volume": "one-coil", "estimated-maps": "many-coils"}
+"""Cases that take over what BART was tuned to on the same head, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,9 @@ class Bench:
         try:
             if comparison.estimate:
                 comparison.bart_maps()
+            like = f"{comparison.name} BART".replace(comparison.case, LIKE.get(comparison.case, "none"))
+            if like in self.results.tuning:
+                return retried(comparison, Tuned.of(self.results.tuning[like]))
             tune = lambda: tune_bart(comparison, quick=self.plan.quick)  # noqa: E731
             return self.tuned(f"{comparison.name} BART", tune)
         except RuntimeError as error:
