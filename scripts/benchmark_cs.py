@@ -12,15 +12,15 @@ f / f* − 1, with f* from a very long run of our own solver (in double precisio
 gets below it is reported. PSNR is of magnitudes, against the noise-free truth or a measured scan's target; the range
 is its maximum.
 
-Best-tuned BART: every ρ (-u) of 0.01, 0.03, 0.1, 0.3, 1 at 100 iterations, then 30 to 400 at the ρ of the smallest gap
-and 30 to 200 at that of the best PSNR. Of all these the quickest is taken whose gap is at most 1e-2 (1.1 times the
-smallest reached, where that is more) and whose PSNR is within 0.02 dB of the best of these, a PSNR above the
-optimum's own counting as the optimum's. "BART, any gap" is the quickest with that PSNR whatever its gap: an unfinished
-image on its way past it. The cases volume and estimated-maps take over what was found for one-coil and many-coils
-where these were run before (or --reuse-tuning has them), judged anew. SigPy likewise, over its dual step σ; its own TotalVariationRecon is anisotropic: it is
-chosen by PSNR and has no gap. Ours runs at its defaults; where these have a larger gap or a lower PSNR than best-tuned
-BART, `tolerance` is tightened until they do not, and the table says so. A second row of ours, where there is one, has
-the loosest tolerance that is still as good as BART.
+Best-tuned BART: every ρ (-u) of 0.01, 0.03, 0.1, 0.3, 1 at 100 iterations, then 30 to 400 at the ρ of the smallest
+gap and 30 to 200 at that of the best PSNR. Of all these the quickest is taken whose gap is at most 1e-2 (1.1 times
+the smallest reached, where that is more) and whose PSNR is within 0.02 dB of the best of these, a PSNR above the
+optimum's own counting as the optimum's. "BART, any gap" is the quickest with that PSNR whatever its gap: an
+unfinished image on its way past it. The cases volume and estimated-maps take over what was found for one-coil and
+many-coils where these were run before (or --reuse-tuning has them), judged anew. SigPy likewise, over its dual step
+σ; its own TotalVariationRecon is anisotropic: it is chosen by PSNR and has no gap. Ours runs at its defaults; where
+these have a larger gap or a lower PSNR than best-tuned BART, `tolerance` is tightened until they do not, and the
+table says so. A second row of ours, where there is one, has the loosest tolerance that is still as good as BART.
 """
 
 from __future__ import annotations
