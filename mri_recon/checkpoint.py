@@ -119,12 +119,13 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         with path.open("rb") as file:
-            start = file.read(4)
+            start = file.read(9)
     except FileNotFoundError as error:
         raise WeightsError(f"There is no weights file {path}. {_ADVICE}") from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read as weights: {error.strerror}. {_ADVICE}") from error
-    if start.startswith((b"PK\x03\x04", b"\x80")):
+    # Safetensors begins with the length of its header, whose first byte may be a pickle's; then comes the header.
+    if start.startswith((b"PK\x03\x04", b"\x80")) and start[8:] != b"{":
         raise WeightsError(f"{path} is a pickle, which could run code and is not opened. {_ADVICE}")
     try:
         with safe_open(path, framework="pt") as file:

@@ -55,6 +55,14 @@ def test_a_network_comes_back_as_it_was(weights, network):
     assert not any(p.requires_grad for p in loaded.parameters())
 
 
+@pytest.mark.parametrize("more", range(0, 256, 8))
+def test_a_header_of_any_length_is_told_from_a_pickle(tmp_path, network, more):
+    """Its length stands first in the file, and may begin as a pickle does."""
+    path = tmp_path / "weights.safetensors"
+    save_weights(path, network, WeightsInfo(SETTINGS, {"note": more * "x"}))
+    load_network(path)
+
+
 def test_the_header_can_be_read_without_us(weights):
     metadata = header(weights)["__metadata__"]
     assert metadata["network"] == "unet"
