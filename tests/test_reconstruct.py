@@ -390,21 +390,24 @@ def test_the_scale_takes_the_unbroken_lines_of_an_asymmetric_run():
 @pytest.mark.parametrize("method", CLASSICAL)
 def test_slices_at_once_equal_slices_alone(method, n_coils):
     """However many threads there are, and whatever else is worked on: the same bytes."""
-    scan = small_scan("volume.h5", n_slices=5, n_coils=n_coils)
+    scan = small_scan("volume.h5", height=40, width=32, n_slices=3, n_coils=n_coils)
     images = []
-    for n in (1, 2, 3):
+    for n in (2, 3):
         with limited_threads(n):
             images.append(reconstruct(scan, method).image)
-    alone = [reconstruct(scan, method, slices=(i, i + 1)).image for i in range(5)]
-    np.testing.assert_array_equal(images[0], np.concatenate(alone))
-    np.testing.assert_array_equal(images[0], images[1])
-    np.testing.assert_array_equal(images[0], images[2])
+    with limited_threads(1):
+        alone = [reconstruct(scan, method, slices=(i, i + 1)).image for i in range(3)]
+    for image in images:
+        np.testing.assert_array_equal(image, np.concatenate(alone))
 
 
 def test_progress_comes_in_order_with_slices_at_once():
     heard = []
     with limited_threads(3):
         reconstruct(
-            small_scan("volume.h5", n_slices=5), "cs", progress=lambda done, of: heard.append((done, of))
+            small_scan("volume.h5", n_slices=5),
+            "cs",
+            settings={"tv_weight": 0.005, "iterations": 5},
+            progress=lambda done, of: heard.append((done, of)),
         )
     assert heard == [(i, 5) for i in range(1, 6)]
