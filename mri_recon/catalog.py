@@ -47,6 +47,7 @@ MASKS = {
 
 NETWORKS = {
     "unet": Entry("mri_recon.networks.unet:UNet", "U-Net with group normalisation"),
+    "varnet": Entry("mri_recon.networks.varnet:VarNet", "unrolled network with the physics inside"),
 }
 
 

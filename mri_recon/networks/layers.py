@@ -90,3 +90,16 @@ def normalise(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     # unit of k-space does not matter. An all-zero slice stays zero.
     std = std + torch.finfo(image.dtype).tiny + 1e-6 * mean.abs()
     return (image - mean) / std, mean, std
+
+
+def to_channels(image: Tensor) -> Tensor:
+    """Real and imaginary part as two feature maps: `(slice, h, w)` complex to `(slice, 2, h, w)`.
+
+    A view, and channels last already: nothing is copied.
+    """
+    return torch.view_as_real(image).permute(0, 3, 1, 2)
+
+
+def to_complex(features: Tensor) -> Tensor:
+    """Complex image of two feature maps, the inverse of `to_channels`; float32 whatever autocast made of them."""
+    return torch.view_as_complex(features.float().permute(0, 2, 3, 1).contiguous())

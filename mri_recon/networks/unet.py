@@ -18,8 +18,8 @@ from mri_recon.physics.fourier import ifftc
 class UNetCore(nn.Module):
     """The U-Net [1]_ itself, from feature maps to feature maps of the same size, with fastMRI's layer names.
 
-    Each of `levels` levels halves the size and doubles the channels; odd sizes are made even again on
-    the way up by reflecting the last row or column.
+    Each of `levels` levels halves the size and doubles the channels, up to `widest`; odd sizes are made even
+    again on the way up by reflecting the last row or column.
 
     References
     ----------
@@ -36,20 +36,20 @@ class UNetCore(nn.Module):
         levels: int,
         norm: NormName,
         dropout: float,
+        widest: int | None = None,
     ) -> None:
         super().__init__()
         widths = [channels * 2**level for level in range(levels + 1)]
+        if widest is not None:
+            widths = [min(width, max(widest, channels)) for width in widths]
         self.down_sample_layers = nn.ModuleList(
             ConvBlock(before, after, norm, dropout)
             for before, after in zip([in_channels, *widths], widths[:-1], strict=False)
         )
         self.conv = ConvBlock(widths[-2], widths[-1], norm, dropout)
-        self.up_transpose_conv = nn.ModuleList(
-            UpBlock(width, width // 2, norm) for width in reversed(widths[1:])
-        )
-        self.up_conv = nn.ModuleList(
-            ConvBlock(width, width // 2, norm, dropout) for width in reversed(widths[1:])
-        )
+        upwards = list(zip(reversed(widths[1:]), reversed(widths[:-1]), strict=True))
+        self.up_transpose_conv = nn.ModuleList(UpBlock(below, here, norm) for below, here in upwards)
+        self.up_conv = nn.ModuleList(ConvBlock(2 * here, here, norm, dropout) for _, here in upwards)
         self.up_conv[-1] = nn.Sequential(self.up_conv[-1], nn.Conv2d(channels, out_channels, 1))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -93,6 +93,8 @@ class UNet(nn.Module):
     residual
         The U-Net predicts what to add to the zero-filled image rather than the image.
     """
+
+    needs_smaps = False
 
     def __init__(
         self,

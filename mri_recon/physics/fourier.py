@@ -29,20 +29,19 @@ def ifftc(kspace: Array, axes: Sequence[int] = (-2, -1)) -> Array:
     return _centred(kspace, tuple(axes), forward=False)
 
 
-def filtered(image: Array, response: Array) -> Array:
-    """F⁻¹ diag(response) F of `(…, height, width)`, the response centred as `fftc` gives frequencies.
+def filtered(image: Array, response: Array, axes: Sequence[int] = (-2, -1)) -> Array:
+    """F⁻¹ diag(response) F of `(…, height, width)` along `axes`, the response centred as `fftc` gives frequencies.
 
     Such a filter commutes with circular shifts, so the image need not be centred and back again.
     """
     xp = array_namespace(image)
-    response = uncentred(response)
-    axes = (-2, -1)
+    response = uncentred(response, axes)
     if isinstance(image, np.ndarray):
         import ducc0
 
-        filtered = spectrum(image)
-        filtered *= response
         both = [a % image.ndim for a in axes]
+        filtered = ducc0.fft.c2c(image, axes=both, forward=True, inorm=1, nthreads=n_threads())
+        filtered *= response
         return ducc0.fft.c2c(filtered, axes=both, forward=False, inorm=1, out=filtered, nthreads=n_threads())
     return xp.fft.ifftn(xp.fft.fftn(image, axes=axes) * response, axes=axes)
 
@@ -55,10 +54,10 @@ def spectrum(image: Array) -> Array:
     return ducc0.fft.c2c(image, axes=axes, forward=True, inorm=1, nthreads=n_threads())
 
 
-def uncentred(response: Array) -> Array:
+def uncentred(response: Array, axes: Sequence[int] = (-2, -1)) -> Array:
     """A response ordered as `fftc` gives frequencies, in the order of `spectrum`."""
     xp = array_namespace(response)
-    return xp.fft.ifftshift(response, axes=[a for a in (-2, -1) if response.shape[a] > 1])
+    return xp.fft.ifftshift(response, axes=[a for a in axes if response.shape[a] > 1])
 
 
 def _centred(x: Array, axes: tuple[int, ...], *, forward: bool) -> Array:

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from mri_recon.physics.coils import combine, expand
-from mri_recon.physics.fourier import Array, fftc, ifftc
+from mri_recon.physics.fourier import Array, fftc, filtered, ifftc
 from mri_recon.solvers.arrays import array_namespace, has_kernels
 
 if TYPE_CHECKING:
@@ -49,7 +49,9 @@ class SenseOperator:
         """`adjoint` after the forward model, AᴴA x."""
         if has_kernels(image) and self.axes == (-1,) and self.mask.shape[1:3] == (1, 1):
             return self.column_normal(image)
-        return self.adjoint(self(image))
+        # Without centring, which costs four passes over the coil images and changes nothing here.
+        filtered_coils = filtered(expand(image, self.smaps), self.mask * self.mask, self.axes)
+        return combine(filtered_coils, self.smaps)
 
     @cached_property
     def column_normal(self) -> ColumnNormal:

@@ -95,3 +95,12 @@ def test_filtered_is_a_product_between_two_transforms(library, shape):
         found = filtered(library(x), library(response))
         assert_close(found, ifftc(fftc(x) * response), 1e-13)
         np.testing.assert_array_equal(as_numpy(x), before)
+
+
+@pytest.mark.parametrize("library", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
+@pytest.mark.parametrize("axes", [(-1,), (-2,)])
+def test_filtered_along_one_axis_alone(library, axes):
+    rng = np.random.default_rng(9)
+    x, response = complex_normal(rng, (2, 7, 6)), rng.uniform(size=(2, 7, 6))
+    found = filtered(library(x), library(response), axes)
+    assert_close(found, ifftc(fftc(x, axes) * response, axes), 1e-13)

@@ -123,16 +123,18 @@ def test_the_gradient_of_autograd_is_the_adjoint(name, shape):
     assert_close(x.grad, adjoint(y), 1e-13)
 
 
+@pytest.mark.parametrize("library", [np.asarray, torch.as_tensor], ids=["numpy", "torch"])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("name", [name for name in CASES if name.startswith("SenseOperator")])
-def test_normal_is_adjoint_after_forward(name, shape):
+def test_normal_is_adjoint_after_forward(name, shape, library):
     rng = np.random.default_rng(7)
-    A, _, from_shape, _ = CASES[name](rng, shape, np.asarray)
-    x = complex_normal(rng, from_shape)
+    A, _, from_shape, _ = CASES[name](rng, shape, library)
+    x = library(complex_normal(rng, from_shape))
     assert isinstance(A, SenseOperator)
     assert_close(A.normal(x), A.adjoint(A(x)), 1e-13)
     # Positive semidefinite: ⟨x, AᴴA x⟩ = ‖A x‖².
-    assert np.vdot(x, A.normal(x)) == pytest.approx(np.linalg.norm(A(x)) ** 2, rel=1e-12)
+    inner = np.vdot(as_numpy(x), as_numpy(A.normal(x)))
+    assert inner == pytest.approx(np.linalg.norm(as_numpy(A(x))) ** 2, rel=1e-12)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -1,0 +1,239 @@
+"""Unrolled network: cascades of data consistency and a U-Net, on the image that all coils share."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Annotated, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from mri_recon.errors import SettingsError
+from mri_recon.networks.layers import NormName, to_channels, to_complex
+from mri_recon.networks.unet import UNetCore
+from mri_recon.physics.coils import combine, expand, rss
+from mri_recon.physics.fourier import filtered, ifftc
+from mri_recon.physics.operators import SenseOperator, sense_operator
+from mri_recon.solvers.cg import conjugate_gradient
+
+START_ITERATIONS = 6
+START_L2_WEIGHT = 0.01
+N_CONDITIONS = 2
+NOISE_RANGE = (-3.5, -0.5)
+"""Decimal logarithms of the least and most noise that the network is told of, relative to the image."""
+
+
+class Cascade(nn.Module):
+    """One unrolled iteration: x ← x − t Aᴴ(Ax − y) + U-Net, the gradient being one of the U-Net's inputs too.
+
+    Parameters
+    ----------
+    memory_in, memory_out
+        Feature maps taken over from the cascade before, and handed to the next.
+    """
+
+    def __init__(
+        self,
+        memory_in: int,
+        memory_out: int,
+        *,
+        channels: int,
+        levels: int,
+        widest: int,
+        norm: NormName,
+        dropout: float,
+    ) -> None:
+        super().__init__()
+        self.step = nn.Parameter(torch.ones(()))
+        self.unet = UNetCore(
+            4 + memory_in + N_CONDITIONS,
+            2 + memory_out,
+            channels=channels,
+            levels=levels,
+            widest=widest,
+            norm=norm,
+            dropout=dropout,
+        )
+        last = self.unet.up_conv[-1][-1]  # type: ignore[index]  # the core's last layer, a 1×1 convolution
+        with torch.no_grad():
+            # To begin with no cascade adds anything: the network starts as gradient descent.
+            last.weight[:2] = 0
+            last.bias[:2] = 0
+
+    def forward(
+        self, image: Tensor, gradient: Tensor, memory: Tensor, conditions: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The next image `(slice, h, w)` and memory `(slice, memory_out, h, w)`."""
+        planes = conditions[..., None, None].expand(-1, -1, *image.shape[-2:])
+        features = torch.cat([to_channels(image), to_channels(gradient), memory, planes], dim=1)
+        out = self.unet(features.contiguous(memory_format=torch.channels_last))
+        return image - self.step * gradient + to_complex(out[:, :2]), out[:, 2:].float()
+
+
+class VarNet(nn.Module):
+    r"""Cascades of data consistency and a U-Net [1]_ [2]_ on the coil-combined complex image.
+
+    Each cascade takes a step along the gradient of :math:`\tfrac12 \|MFSx - y\|^2` and adds what its U-Net
+    makes of the image, of that gradient and of feature maps which the cascade before left in memory. Several
+    coils start from a few iterations of CG-SENSE, one from the zero-filled image.
+
+    What was acquired is then put back into every coil's k-space, and the image returned is the root-sum-of-squares
+    over coils: where all was acquired it is the fully sampled image, whatever the weights. Only to what was not
+    acquired does the network add the noise floor that such an image has, and which no combined image has.
+
+    Scaling k-space scales the image; each slice is treated by itself. Maps are brought to unit norm over coils.
+
+    Parameters
+    ----------
+    cascades
+        Unrolled iterations.
+    channels
+        Feature maps of a U-Net's first level; each further level doubles them.
+    levels
+        How many times a U-Net halves the size.
+    widest
+        Most feature maps of a level: deep ones cost little time and most of the weights.
+    memory
+        Feature maps handed from cascade to cascade.
+    norm
+        Normalisation layers of the U-Nets.
+    dropout
+        Probability that a feature map is zeroed in training.
+
+    References
+    ----------
+    .. [1] Hammernik et al. (2018), Learning a variational network for reconstruction of accelerated MRI data,
+       Magn Reson Med 79:3055-3071.
+    .. [2] Sriram et al. (2020), End-to-end variational networks for accelerated MRI reconstruction, MICCAI.
+    """
+
+    needs_smaps = True
+
+    def __init__(
+        self,
+        cascades: Annotated[int, Field(ge=1, le=64)] = 8,
+        channels: Annotated[int, Field(ge=1, le=512)] = 16,
+        levels: Annotated[int, Field(ge=1, le=8)] = 3,
+        widest: Annotated[int, Field(ge=1, le=4096)] = 64,
+        memory: Annotated[int, Field(ge=0, le=512)] = 8,
+        norm: NormName = "group",
+        dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+    ) -> None:
+        super().__init__()
+        # The last cascade's memory is the noise floor of the image.
+        memories = [0, *[memory] * (cascades - 1), 1]
+        self.cascades = nn.ModuleList(
+            Cascade(
+                before, after, channels=channels, levels=levels, widest=widest, norm=norm, dropout=dropout
+            )
+            for before, after in pairwise(memories)
+        )
+
+    def forward(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None) -> Tensor:
+        """Reconstruct a batch of slices.
+
+        Parameters
+        ----------
+        kspace
+            `(slice, coil, height, width)`, complex.
+        mask
+            `(1 or slice, 1, 1, width)` bool, True where acquired.
+        smaps
+            Coil maps `(slice, coil, height, width)`; one coil needs none.
+
+        Returns
+        -------
+        Tensor
+            Magnitude image `(slice, height, width)`, real.
+
+        Raises
+        ------
+        SettingsError
+            Several coils without maps.
+        """
+        kspace = kspace * mask
+        maps = unit_maps(smaps, kspace)
+        coil_images = ifftc(kspace)
+        true_scale = brightness(rss(coil_images))
+        # An empty slice stays empty.
+        scale = torch.where(true_scale > 0, true_scale, torch.ones_like(true_scale))
+        coil_images = coil_images / scale[:, None]
+        conditions = conditions_of(kspace / scale[:, None], mask)
+
+        # The readout is sampled whole: its transform is taken off once, and A transforms the width alone.
+        A = sense_operator(mask, maps, axes=(-1,))
+        zero_filled = combine(coil_images, maps)
+        image = zero_filled if kspace.shape[1] == 1 else start(A, zero_filled)
+        memory = conditions.new_zeros((len(image), 0, *image.shape[-2:]))
+        for cascade in self.cascades:
+            image, memory = cascade(image, A.normal(image) - zero_filled, memory, conditions)
+
+        completed = complete(coil_images, image, maps, mask)
+        missing = (~mask).float().mean(-1)
+        floor = missing * (FLOOR_GAIN * memory[:, 0]) ** 2
+        # A root of exactly zero has no gradient.
+        power = completed.real.square() + completed.imag.square()
+        return torch.sqrt(power.sum(dim=1) + floor + EPSILON**2) * true_scale
+
+
+FLOOR_GAIN = 0.1
+"""Of the noise floor, so that an untrained network hardly has one."""
+
+EPSILON = 1e-6
+"""Relative to the image's brightness, beside which it vanishes in single precision."""
+
+
+def unit_maps(smaps: Tensor | None, kspace: Tensor) -> Tensor:
+    """Maps of unit norm over coils where they are not zero; ones for one coil without any."""
+    if smaps is None:
+        if kspace.shape[1] > 1:
+            raise SettingsError(
+                f"A VarNet needs coil maps for k-space of {kspace.shape[1]} coils, and got none. Estimate them with "
+                "mri_recon.physics.espirit.estimate_maps."
+            )
+        return kspace.new_ones((1, 1, 1, 1))
+    norm = cast(Tensor, rss(smaps))[:, None]
+    return smaps / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+
+
+def brightness(image: Tensor) -> Tensor:
+    """About the level of the object in each magnitude image, `(slice, 1, 1)`, however much of it is background.
+
+    The mean weighted by the image itself: for an object of one level that level, whatever part it fills.
+    """
+    total = image.sum(dim=(-2, -1), keepdim=True)
+    return image.square().sum(dim=(-2, -1), keepdim=True) / total.clamp(min=torch.finfo(image.dtype).tiny)
+
+
+def conditions_of(kspace: Tensor, mask: Tensor) -> Tensor:
+    """What a network is told of each slice: its acceleration and its noise, `(slice, 2)`, about 0 to 1.
+
+    The noise is the mean magnitude at both ends of the readout, where little else is.
+    """
+    acquired = mask.float().mean(-1).reshape(-1, 1).clamp(min=1e-6)
+    edge = max(1, kspace.shape[-2] // 16)
+    ends = torch.cat([kspace[..., :edge, :], kspace[..., -edge:, :]], dim=-2).abs()
+    noise = torch.log10((ends.mean(dim=(1, 2, 3)).reshape(-1, 1) / acquired).clamp(min=1e-12))
+    low, high = NOISE_RANGE
+    told = (noise.clamp(low, high) - low) / (high - low)
+    acceleration = (-torch.log2(acquired) / 4).clamp(0, 1)
+    return torch.cat([acceleration.expand(len(kspace), 1), told], dim=1)
+
+
+def complete(coil_images: Tensor, image: Tensor, maps: Tensor, mask: Tensor) -> Tensor:
+    """Coil images with the columns that were acquired, of zero-filled ones, and all others of `image`."""
+    completed: Tensor = coil_images + filtered(expand(image, maps), ~mask, axes=(-1,))
+    return completed
+
+
+@torch.no_grad()
+def start(A: SenseOperator, zero_filled: Tensor) -> Tensor:
+    """A few iterations of CG-SENSE: what the coils alone say."""
+    image: Tensor = conjugate_gradient(
+        lambda x: A.normal(x) + START_L2_WEIGHT * x,
+        zero_filled,
+        iterations=START_ITERATIONS,
+        tolerance=1e-3,
+    ).x
+    return image

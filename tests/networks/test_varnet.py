@@ -1,0 +1,164 @@
+"""VarNet: physics that no weights can break, and the ability to learn."""
+
+import numpy as np
+import pytest
+import torch
+
+from mri_recon.data.synthetic import synthetic_slice
+from mri_recon.errors import SettingsError
+from mri_recon.networks.varnet import VarNet, brightness, complete, conditions_of, unit_maps
+from mri_recon.physics.coils import rss
+from mri_recon.physics.espirit import estimate_maps
+from mri_recon.physics.fourier import fftc, ifftc
+from mri_recon.physics.masks import generate_mask
+
+SMALL = {"cascades": 2, "channels": 4, "levels": 2, "memory": 2}
+
+
+def problem(n_coils, height=32, width=40, acceleration=4.0, seed=0, noise=0.01):
+    """K-space, mask, maps and target of one synthetic slice, as a network is given them."""
+    kspace, target = synthetic_slice(np.random.default_rng(seed), height, width, n_coils, noise)
+    columns = generate_mask("random", width, acceleration, 0.1, seed=seed)
+    maps = torch.from_numpy(estimate_maps(kspace[None], columns)) if n_coils > 1 else None
+    mask = torch.from_numpy(columns)[None, None, None]
+    return torch.from_numpy(kspace)[None], mask, maps, torch.from_numpy(target)[None]
+
+
+def wild(network, seed=1):
+    """The network with weights that add something in every layer, as no initialisation would."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    return network.eval()
+
+
+@pytest.mark.parametrize("n_coils", [1, 2, 32])
+@pytest.mark.parametrize("shape", [(64, 64), (33, 47), (32, 641)])
+def test_where_all_was_acquired_the_image_is_the_fully_sampled_one(n_coils, shape):
+    kspace, mask, maps, target = problem(n_coils, *shape)
+    with torch.inference_mode():
+        image = wild(VarNet(**SMALL))(kspace, torch.ones_like(mask), maps)
+    torch.testing.assert_close(image, target, rtol=0, atol=1e-5)
+    # Also where the maps are of anything but these coils.
+    if maps is not None:
+        with torch.inference_mode():
+            image = wild(VarNet(**SMALL))(kspace, torch.ones_like(mask), maps.flip(1) * 3)
+        torch.testing.assert_close(image, target, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_acquired_columns_are_the_datas_and_the_others_the_networks(n_coils):
+    kspace, mask, maps, _ = problem(n_coils)
+    maps = torch.ones_like(kspace) if maps is None else maps
+    image = torch.randn(1, *kspace.shape[-2:], dtype=torch.complex64)
+    completed = fftc(complete(ifftc(kspace * mask), image, maps, mask))
+    expected = torch.where(mask, kspace, fftc(image[:, None] * maps))
+    torch.testing.assert_close(completed, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+@pytest.mark.parametrize("factor", [1e-6, 1e4])
+def test_scaling_kspace_scales_the_image(n_coils, factor):
+    kspace, mask, maps, _ = problem(n_coils)
+    network = wild(VarNet(**SMALL))
+    with torch.inference_mode():
+        one, other = network(kspace, mask, maps), network(factor * kspace, mask, maps)
+    torch.testing.assert_close(other / factor, one, rtol=1e-3, atol=1e-4 * float(one.max()))
+
+
+def test_maps_may_have_any_norm():
+    kspace, mask, maps, _ = problem(3)
+    network = wild(VarNet(**SMALL))
+    with torch.inference_mode():
+        torch.testing.assert_close(network(kspace, mask, 7 * maps), network(kspace, mask, maps))
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_slices_of_a_batch_do_not_see_each_other(n_coils):
+    first, second = problem(n_coils, seed=1), problem(n_coils, acceleration=2.0, seed=2)
+    network = wild(VarNet(**SMALL))
+    both = [None if a is None else torch.cat([a, 50 * b if i == 0 else b]) for i, (a, b) in enumerate(
+        zip(first[:3], second[:3], strict=True)
+    )]  # fmt: skip
+    with torch.inference_mode():
+        together = network(*both)
+        alone = torch.cat([network(*first[:3]), network(50 * second[0], *second[1:3])])
+    torch.testing.assert_close(together, alone, rtol=1e-3, atol=1e-4)
+
+
+def test_one_mask_for_a_batch():
+    kspace, mask, maps, _ = problem(2)
+    network = wild(VarNet(**SMALL))
+    twice = torch.cat([kspace, kspace]), mask, torch.cat([maps, maps])
+    with torch.inference_mode():
+        image = network(*twice)
+        torch.testing.assert_close(image[:1], network(kspace, mask, maps))
+        torch.testing.assert_close(image[1], image[0])
+
+
+def test_untrained_it_is_no_worse_than_zero_filled_and_an_empty_slice_stays_empty():
+    for n_coils in (1, 4):
+        kspace, mask, maps, target = problem(n_coils, 64, 64)
+        with torch.inference_mode():
+            image = VarNet(**SMALL).eval()(kspace, mask, maps)
+        zero_filled = rss(ifftc(kspace * mask))
+        assert (image - target).square().mean() <= 1.02 * (zero_filled - target).square().mean()
+    with torch.inference_mode():
+        empty = wild(VarNet(**SMALL))(0 * kspace, mask, maps)
+    assert (empty == 0).all()
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+def test_it_overfits_one_slice(n_coils):
+    torch.manual_seed(0)
+    kspace, mask, maps, target = problem(n_coils, 40, 41, noise=0.0)
+    network = VarNet(cascades=2, channels=8, levels=2, memory=2)
+    optimizer = torch.optim.Adam(network.parameters(), lr=5e-3)
+    first = (network(kspace, mask, maps) - target).square().mean().item()
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = (network(kspace, mask, maps) - target).square().mean()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.05 * first
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+def test_gradients_are_finite_where_nothing_was_measured():
+    kspace, mask, maps, _ = problem(2)
+    kspace = torch.cat([kspace, torch.zeros_like(kspace)])
+    network = VarNet(**SMALL)
+    network(kspace, mask, torch.cat([maps, torch.zeros_like(maps)])).sum().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
+
+
+def test_several_coils_need_maps():
+    kspace, mask, _, _ = problem(3)
+    with pytest.raises(SettingsError, match=r"needs coil maps for k-space of 3 coils.*estimate_maps"):
+        VarNet(**SMALL)(kspace, mask, None)
+
+
+def test_unit_maps():
+    maps = torch.randn(2, 3, 4, 5, dtype=torch.complex64)
+    maps[0, :, 0, 0] = 0
+    unit = unit_maps(maps, maps)
+    assert (unit[0, :, 0, 0] == 0).all()
+    torch.testing.assert_close(rss(unit)[1], torch.ones(4, 5))
+
+
+def test_brightness_is_the_objects_level_whatever_part_it_fills():
+    image = torch.zeros(2, 8, 8)
+    image[0, :2, :3], image[1] = 5.0, 5.0
+    torch.testing.assert_close(brightness(image).flatten(), torch.tensor([5.0, 5.0]))
+
+
+def test_the_network_is_told_acceleration_and_noise():
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.zeros(2, 1, 1, 64, dtype=torch.bool)
+    mask[0, ..., ::2], mask[1, ..., ::8] = True, True
+    noise = torch.randn(2, 4, 64, 64, dtype=torch.complex64, generator=generator)
+    kspace = noise * torch.tensor([0.001, 0.1])[:, None, None, None] * mask
+    found = conditions_of(kspace, mask)
+    torch.testing.assert_close(found[:, 0], torch.tensor([1 / 4, 3 / 4]))
+    assert found[1, 1] - found[0, 1] == pytest.approx(2 / 3, abs=0.02)  # two of three decades
