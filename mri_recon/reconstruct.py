@@ -25,7 +25,7 @@ from mri_recon.errors import ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Convergence, Method
 from mri_recon.metrics import Metrics, score
 from mri_recon.physics.coils import rss
-from mri_recon.physics.espirit import calibration_region, espirit_maps
+from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import Array, ifftc
 from mri_recon.physics.geometry import center_crop
 from mri_recon.physics.masks import Columns, SamplingMask, center_run
@@ -297,12 +297,3 @@ def _reconstruct_slice(
             f"{scan.name}, slice {index}: the reconstruction is not finite. Look at the scan's values."
         )
     return magnitude.astype(np.float32)
-
-
-def estimate_maps(kspace: Array, columns: Columns) -> Array:
-    """Coil maps of each slice from its own centre lines, shaped as `kspace`."""
-    xp = array_namespace(kspace)
-    shape = (kspace.shape[-2], kspace.shape[-1])
-    return xp.stack(
-        [espirit_maps(calibration_region(kspace[s, ...], columns), shape) for s in range(kspace.shape[0])]
-    )

@@ -20,9 +20,10 @@ from mri_recon.data.storage import find_scans
 from mri_recon.methods.tv import TotalVariation
 from mri_recon.metrics import score
 from mri_recon.physics.differences import total_variation
+from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.geometry import center_crop
 from mri_recon.physics.operators import sense_operator
-from mri_recon.reconstruct import estimate_maps, kspace_scale
+from mri_recon.reconstruct import kspace_scale
 
 
 def main() -> int:

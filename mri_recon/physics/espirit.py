@@ -294,6 +294,21 @@ def _norm(v: Array) -> Array:
     return xp.sqrt(xp.sum(xp.real(v) ** 2 + xp.imag(v) ** 2, axis=0, keepdims=True))
 
 
+def estimate_maps(kspace: Array, columns: Columns) -> Array:
+    """Coil maps of each slice from its own centre lines, shaped as `kspace`, `(slice, coil, height, width)`.
+
+    Raises
+    ------
+    SettingsError
+        The centre column was not acquired.
+    """
+    xp = array_namespace(kspace)
+    shape = (kspace.shape[-2], kspace.shape[-1])
+    return xp.stack(
+        [espirit_maps(calibration_region(kspace[s, ...], columns), shape) for s in range(kspace.shape[0])]
+    )
+
+
 def calibration_region(kspace: Array, columns: Columns, *, most: int = 32) -> Array:
     """Cut the fully sampled centre, at most `most` squared, out of k-space `(…, height, width)`.
 

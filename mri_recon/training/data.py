@@ -25,9 +25,10 @@ from mri_recon.data.storage import find_scans, read_scan
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import ScanError
 from mri_recon.physics.coils import rss
+from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import ifftc
 from mri_recon.physics.geometry import center_crop
-from mri_recon.physics.masks import generate_mask
+from mri_recon.physics.masks import Columns, generate_mask
 from mri_recon.solvers.threads import n_threads
 from mri_recon.training.config import DataSettings, GeneratedSettings, MaskSettings, TrainingConfig
 
@@ -50,13 +51,17 @@ class Sample(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Slices of one shape: k-space `(slice, coil, height, width)`, mask `(slice, 1, 1, width)`, and so on."""
+    """Slices of one shape: k-space `(slice, coil, height, width)`, mask `(slice, 1, 1, width)`, and so on.
+
+    `smaps` are shaped as k-space; None where the network needs none or there is one coil.
+    """
 
     kspace: Tensor
     mask: Tensor
     target: Tensor
     data_range: Tensor
     names: tuple[str, ...]
+    smaps: Tensor | None = None
 
     @property
     def image_shape(self) -> tuple[int, int]:
@@ -66,7 +71,8 @@ class Batch(NamedTuple):
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
         kspace, mask, target, data_range = (t.to(device, non_blocking=True) for t in self[:4])
-        return Batch(kspace, mask, target, data_range, self.names)
+        smaps = None if self.smaps is None else self.smaps.to(device, non_blocking=True)
+        return Batch(kspace, mask, target, data_range, self.names, smaps)
 
 
 class Source(Protocol):
@@ -187,10 +193,18 @@ def target_of(scan: Scan, slices: slice) -> NDArray[np.float32]:
 
 
 class DrawnSlices(Dataset[Batch]):
-    """Slices as the network meets them: flipped, and with a random mask, by (epoch, index)."""
+    """Slices as the network meets them: flipped, and with a random mask, by (epoch, index).
 
-    def __init__(self, source: Source, masks: MaskSettings, *, flips: bool, seed: int) -> None:
-        self.source, self.masks, self.flips, self.seed = source, masks, flips, seed
+    Parameters
+    ----------
+    smaps
+        Estimate coil maps from each slice's centre lines, as a reconstruction would.
+    """
+
+    def __init__(
+        self, source: Source, masks: MaskSettings, *, flips: bool, seed: int, smaps: bool = False
+    ) -> None:
+        self.source, self.masks, self.flips, self.seed, self.smaps = source, masks, flips, seed, smaps
 
     def __getitem__(self, key: tuple[int, int]) -> Batch:
         epoch, index = key
@@ -206,13 +220,21 @@ class DrawnSlices(Dataset[Batch]):
             self.masks.center_fractions,
             seed=int(rng.integers(2**32)),
         )
+        mask &= sample.acquired
+        kspace = np.ascontiguousarray(sample.kspace)[None]
         return Batch(
-            torch.from_numpy(np.ascontiguousarray(sample.kspace))[None],
-            torch.from_numpy(mask & sample.acquired)[None, None, None],
+            torch.from_numpy(kspace),
+            torch.from_numpy(mask)[None, None, None],
             torch.from_numpy(np.ascontiguousarray(sample.target))[None],
             torch.tensor([sample.data_range], dtype=torch.float32),
             (sample.name,),
+            maps_for_network(kspace, mask) if self.smaps else None,
         )
+
+
+def maps_for_network(kspace: NDArray[np.complex64], columns: Columns) -> Tensor | None:
+    """Coil maps as `mri_recon.reconstruct` would estimate them; None for one coil."""
+    return torch.from_numpy(estimate_maps(kspace, columns)) if kspace.shape[1] > 1 else None
 
 
 def flip(sample: Sample, axis: int) -> Sample:
@@ -270,7 +292,9 @@ def _collate(samples: Sequence[Batch]) -> Batch:
     kspace, mask, target, data_range = (
         torch.cat(parts) for parts in zip(*(s[:4] for s in samples), strict=True)
     )
-    return Batch(kspace, mask, target, data_range, tuple(name for s in samples for name in s.names))
+    maps = [s.smaps for s in samples if s.smaps is not None]  # of all or of none: a batch has one shape
+    names = tuple(name for s in samples for name in s.names)
+    return Batch(kspace, mask, target, data_range, names, torch.cat(maps) if maps else None)
 
 
 def _leave_signals_to_parent(worker: int) -> None:
@@ -278,13 +302,17 @@ def _leave_signals_to_parent(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def open_data(config: TrainingConfig, made: Callable[[int], None]) -> tuple[DrawnSlices, Sequence[Scan]]:
+def open_data(
+    config: TrainingConfig, made: Callable[[int], None], *, smaps: bool = False
+) -> tuple[DrawnSlices, Sequence[Scan]]:
     """The slices to train on and the scans to validate on.
 
     Parameters
     ----------
     made
         Called with the number of images generated so far.
+    smaps
+        Whether slices come with coil maps.
 
     Raises
     ------
@@ -301,7 +329,8 @@ def open_data(config: TrainingConfig, made: Callable[[int], None]) -> tuple[Draw
     else:
         source = GeneratedSlices(config.generated, seed, made)
         validation = list(sample_set("val", n_scans=config.generated.n_validation_scans))
-    return DrawnSlices(source, config.masks, flips=config.data.flips, seed=seed), validation
+    slices = DrawnSlices(source, config.masks, flips=config.data.flips, seed=seed, smaps=smaps)
+    return slices, validation
 
 
 def split_folder(settings: DataSettings, seed: int) -> tuple[list[Path], list[Path]]:
@@ -326,11 +355,14 @@ def split_folder(settings: DataSettings, seed: int) -> tuple[list[Path], list[Pa
     )
 
 
-def validation_slice(scan: Scan, index: int, masks: MaskSettings) -> tuple[Tensor, Tensor, NDArray[Any]]:
-    """One slice for validation: k-space, the mask that its file name seeds, and the target `(1, h, w)`."""
+def validation_slice(
+    scan: Scan, index: int, masks: MaskSettings, *, smaps: bool = False
+) -> tuple[Tensor, Tensor, Tensor | None, NDArray[Any]]:
+    """One slice for validation: k-space, the mask that its file name seeds, maps if asked for, and the target."""
     here = slice(index, index + 1)
     width = scan.shape[1]
     mask = generate_mask(masks.kind, width, masks.accelerations, masks.center_fractions, seed=scan.name)
     mask &= acquired_columns(scan)
-    kspace = torch.from_numpy(np.ascontiguousarray(scan.kspace[here]))
-    return kspace, torch.from_numpy(mask)[None, None, None], target_of(scan, here)
+    kspace = np.ascontiguousarray(scan.kspace[here])
+    maps = maps_for_network(kspace, mask) if smaps else None
+    return torch.from_numpy(kspace), torch.from_numpy(mask)[None, None, None], maps, target_of(scan, here)

@@ -108,7 +108,7 @@ def train(
             show(Progress("data", done, config.generated.n_slices))
             stop.check()
 
-        slices, scans = open_data(config, generated)
+        slices, scans = open_data(config, generated, smaps=bool(network.needs_smaps))
         folder.describe(config, place, [scan.name for scan in scans])
         to_beat = validate(zero_filled, scans, config.masks, place, stop)
         scores: Metrics | None = None
@@ -151,7 +151,7 @@ def train(
                         group["lr"] = at.lr
 
                     batch = next(stream).to(place)
-                    image = center_crop(network(batch.kspace, batch.mask, None), batch.image_shape)
+                    image = center_crop(network(batch.kspace, batch.mask, batch.smaps), batch.image_shape)
                     loss = loss_of(options.loss, image, batch.target, batch.data_range, options.ssim_weight)
                     optimizer.zero_grad()
                     torch.autograd.backward(loss)

@@ -30,13 +30,15 @@ def validate(
 ) -> Metrics:
     """Mean scores over volumes, each with the mask that its file name seeds."""
     scores = []
+    needs_smaps = getattr(network, "needs_smaps", False)
     for scan in scans:
         images, targets = [], []
         for index in range(scan.n_slices):
             stop.check()
-            kspace, mask, target = validation_slice(scan, index, masks)
+            kspace, mask, smaps, target = validation_slice(scan, index, masks, smaps=needs_smaps)
+            smaps = None if smaps is None else smaps.to(device)
             with torch.inference_mode():
-                image = network(kspace.to(device), mask.to(device), None)
+                image = network(kspace.to(device), mask.to(device), smaps)
             images.append(center_crop(image, target.shape[-2:]).float().cpu().numpy())
             targets.append(target)
         scores.append(score(np.concatenate(targets), np.concatenate(images)))

@@ -19,9 +19,10 @@ from mri_recon.methods.tv import TotalVariation
 from mri_recon.methods.wavelet import Wavelet
 from mri_recon.metrics import psnr
 from mri_recon.physics.coils import rss
+from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import fftc, ifftc
 from mri_recon.physics.masks import generate_mask
-from mri_recon.reconstruct import estimate_maps, kspace_scale, reconstruct
+from mri_recon.reconstruct import kspace_scale, reconstruct
 
 USUAL = 0.005
 

@@ -125,7 +125,9 @@ def test_scans_are_read_as_they_are(folder):
 
 def test_a_scan_without_target_is_trained_on_its_own_rss():
     scan = replace(small_scan(0), target=None, header=Header(recon=(20, 20, 1)))
-    _, mask, target = validation_slice(scan, 0, MaskSettings(accelerations=(2.0,), center_fractions=(0.2,)))
+    _, mask, _, target = validation_slice(
+        scan, 0, MaskSettings(accelerations=(2.0,), center_fractions=(0.2,))
+    )
     np.testing.assert_allclose(target[0], rss(ifftc(scan.kspace[0]))[2:-2], atol=1e-6)
     assert mask.shape == (1, 1, 1, 20)
 
@@ -133,7 +135,7 @@ def test_a_scan_without_target_is_trained_on_its_own_rss():
 def test_padding_columns_are_never_acquired():
     scan = replace(small_scan(0), header=Header(padding=(3, 18)))
     assert np.flatnonzero(acquired_columns(scan)).tolist() == list(range(3, 18))
-    _, mask, _ = validation_slice(scan, 0, MaskSettings(accelerations=(1.0,), center_fractions=(0.2,)))
+    _, mask, _, _ = validation_slice(scan, 0, MaskSettings(accelerations=(1.0,), center_fractions=(0.2,)))
     assert mask.flatten().tolist() == acquired_columns(scan).tolist()
 
 
