@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,8 @@ def reconstruct(
         method_name = method_name_of(method)
     place = resolve_device(device, learned=method.learned)
     first, stop = check_slices(scan, slices)
+    if scan.n_slices == 1:
+        scan = replace(scan, kspace=scan.kspace[:])  # read once: it is looked at before it is reconstructed
     sampling_mask, notes = choose_mask(
         scan, Sampling.of(mask, acceleration, center_fraction, seed), (first, stop)
     )

@@ -205,6 +205,10 @@ def measured_columns(scan: Scan, slices: tuple[int, int] | None = None) -> Colum
 
 
 def _nonzero_columns(kspace: NDArray[np.complexfloating]) -> Columns:
+    if kspace.dtype == np.complex64 and kspace.flags.c_contiguous:
+        # The bits of both parts but their signs, a pass over memory; comparing numbers takes ten times as long.
+        bits = np.bitwise_or.reduce(kspace.view(np.uint64).reshape(-1, kspace.shape[-1]), axis=0)
+        return np.asarray((bits & np.uint64(0x7FFFFFFF7FFFFFFF)) != 0)
     return np.asarray((kspace != 0).any(axis=(0, 1, 2)))
 
 

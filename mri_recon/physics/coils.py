@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mri_recon.physics.fourier import Array
-from mri_recon.solvers.arrays import array_namespace
+from mri_recon.solvers.arrays import array_namespace, has_kernels
 
 
 def expand(image: Array, smaps: Array) -> Array:
@@ -25,6 +25,15 @@ def combine(coil_images: Array, smaps: Array) -> Array:
     ----------
     .. [1] Roemer et al. (1990), Magn Reson Med 16:192-225.
     """
+    if (
+        has_kernels(coil_images)
+        and has_kernels(smaps)
+        and coil_images.shape == smaps.shape
+        and smaps.ndim == 4
+    ):
+        from mri_recon.physics.columns import combined
+
+        return combined(coil_images, smaps)
     xp = array_namespace(coil_images, smaps)
     return xp.sum(xp.conj(smaps) * coil_images, axis=-3)
 

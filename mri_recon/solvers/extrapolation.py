@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any, Protocol
 
+import numpy as np
+
 from mri_recon.solvers.admm import Splitting
-from mri_recon.solvers.arrays import array_namespace
+from mri_recon.solvers.arrays import array_namespace, device
 
 Array = Any
 
@@ -47,8 +48,8 @@ class Extrapolated:
 
     def __init__(self, splitting: MovableSplitting, period: int = 10, n_steps: int = 5) -> None:
         self._splitting, self._period, self._n_steps = splitting, period, n_steps
-        self._states: list[Array] = []
-        self._calls = 0
+        self._states: Array | None = None
+        self._kept = self._calls = 0
         self._before: float | None = None
         self.taken_back = 0
 
@@ -65,16 +66,25 @@ class Extrapolated:
         residual = self._splitting.advance(x, measure=measure or jumped or to_jump == 0)
         if self._before is not None and residual is not None:
             if residual > WORSE * self._before:
-                self._splitting.move(self._states[-1], x)
+                assert self._states is not None
+                self._splitting.move(self._states[-1, ...], x)
                 self.taken_back += 1
-            self._before = None
-            self._states = []
+            self._before, self._kept = None, 0
         if to_jump <= self._n_steps:
-            self._states.append(_copy(self._splitting.state()))
-        if to_jump == 0 and len(self._states) == self._n_steps + 1:
+            self._keep(self._splitting.state())
+        if to_jump == 0 and self._kept == self._n_steps + 1:
             self._before = residual
             self._splitting.move(_extrapolated(self._states), x)
         return residual if measure else None
+
+    def _keep(self, state: Array) -> None:
+        if self._states is None:
+            xp = array_namespace(state)
+            self._states = xp.empty(
+                (self._n_steps + 1, *state.shape), dtype=state.dtype, device=device(state)
+            )
+        self._states[self._kept, ...] = state
+        self._kept += 1
 
 
 WORSE = 2.0
@@ -84,33 +94,34 @@ _REGULARISATION = 1e-5
 """Of the steps' Gram matrix, relative to its trace: well above what single precision leaves of its entries."""
 
 
-def _copy(state: Array) -> Array:
-    return array_namespace(state).asarray(state, copy=True)
+def _extrapolated(states: Array) -> Array:
+    """Where `states` `(state, batch, …)` lead to, `(batch, …)`."""
+    xp = array_namespace(states)
+    if isinstance(states, np.ndarray) and states.dtype == np.float32:
+        from mri_recon.solvers.fused import step_products, weighted_sum
+
+        flat = [np.ascontiguousarray(states[:, i]).reshape(len(states), -1) for i in range(states.shape[1])]
+        ahead = [weighted_sum(entry[1:], _weights(step_products(entry))) for entry in flat]
+        return np.stack(ahead).reshape(states.shape[1:])
+    steps = xp.moveaxis(xp.reshape(states[1:, ...] - states[:-1, ...], (*_but_one(states), -1)), 0, 1)
+    if xp.isdtype(steps.dtype, "complex floating"):
+        steps = xp.concat([xp.real(steps), xp.imag(steps)], axis=-1)
+    weights = xp.moveaxis(_weights(steps @ xp.matrix_transpose(steps)), 0, 1)
+    return xp.sum(
+        xp.reshape(weights, (*_but_one(states), *[1] * (states.ndim - 2))) * states[1:, ...], axis=0
+    )
 
 
-def _extrapolated(states: list[Array]) -> Array:
-    xp = array_namespace(states[0])
-    steps = xp.stack([_flat(after - before) for before, after in pairwise(states)], axis=1)
-    gram = steps @ xp.matrix_transpose(steps)
-    n = gram.shape[-1]
-    eye = xp.eye(n, dtype=gram.dtype, device=gram.device)
+def _but_one(states: Array) -> tuple[int, int]:
+    return states.shape[0] - 1, states.shape[1]
+
+
+def _weights(gram: Array) -> Array:
+    """Weights `(…, step)` that sum to one and make the sum of the steps shortest, by their Gram matrix."""
+    xp = array_namespace(gram)
+    eye = xp.eye(gram.shape[-1], dtype=gram.dtype, device=device(gram))
     trace = xp.sum(gram * eye, axis=(-2, -1), keepdims=True)
-    tiny = xp.finfo(gram.dtype).tiny
     # A state that moves no more has steps of zero: then all weigh the same.
-    gram = gram / xp.clip(trace, min=tiny) + _REGULARISATION * eye
-    weights = xp.linalg.solve(gram, xp.ones_like(gram[..., :1]))
-    weights = weights / xp.sum(weights, axis=-2, keepdims=True)
-    shape = (-1,) + (1,) * (states[0].ndim - 1)
-    moved = xp.zeros_like(states[0])
-    for i, state in enumerate(states[1:]):
-        moved = moved + xp.reshape(weights[:, i, 0], shape) * state
-    return moved
-
-
-def _flat(step: Array) -> Array:
-    """`(batch, items)`, real: real parts, then imaginary parts."""
-    xp = array_namespace(step)
-    flat = xp.reshape(step, (step.shape[0], -1))
-    if xp.isdtype(flat.dtype, "complex floating"):
-        flat = xp.concat([xp.real(flat), xp.imag(flat)], axis=-1)
-    return flat
+    gram = gram / xp.clip(trace, min=xp.finfo(gram.dtype).tiny) + _REGULARISATION * eye
+    weights = xp.linalg.solve(gram, xp.ones_like(gram[..., :1]))[..., 0]
+    return weights / xp.sum(weights, axis=-1, keepdims=True)

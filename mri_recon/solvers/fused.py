@@ -176,6 +176,38 @@ class FusedCG:
             share(partial(_kernels.cg_update, *at, along_q, along_s), ranges(n, least=1 << 14))
 
 
+def step_products(states: Floats) -> NDArray[np.float64]:
+    """Gram matrix of the steps from each of `states` (state, items) to the next."""
+    n_states, n = states.shape
+    blocks = -(-n // _BLOCK)
+    products = np.empty((blocks, n_states - 1, n_states - 1), np.float32)
+    fixed = address(states), address(products), n_states, n
+
+    def work(first: int, last: int) -> None:
+        for part in range(first, last):
+            _kernels.step_products(*fixed, part, part * _BLOCK, min((part + 1) * _BLOCK, n))
+
+    share(work, ranges(blocks))
+    lower = np.tril(products.sum(axis=0, dtype=np.float64))
+    full: NDArray[np.float64] = lower + np.tril(lower, -1).T
+    return full
+
+
+def weighted_sum(states: Floats, weights: Floats) -> Floats:
+    """Sum of `states` (state, items), each times its weight."""
+    n_states, n = states.shape
+    out = np.empty(n, np.float32)
+    weights = np.ascontiguousarray(weights, np.float32)
+    fixed = address(states), address(weights), address(out), n_states, n
+
+    def work(first: int, last: int) -> None:
+        for start in range(first, last, _BLOCK):
+            _kernels.weighted_sum(*fixed, start, min(start + _BLOCK, last))
+
+    share(work, ranges(n, least=_BLOCK))
+    return out
+
+
 REFRESH_EVERY = 8
 """Right-hand sides between exact residuals."""
 

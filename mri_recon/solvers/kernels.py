@@ -109,6 +109,38 @@ def tv_advance(
         old, new = new, old
 
 
+@kernel("float32*, float32*, int64, int64, int64, int64, int64")
+def step_products(states_: Any, out_: Any, n_states: Any, n: Any, part: Any, start: Any, stop: Any) -> None:
+    """Products of the steps from each of the states (n_states, n) to the next, over items start to stop.
+
+    out (blocks, n_states − 1, n_states − 1) gets those of `part`, the lower triangle.
+    """
+    steps = n_states - 1
+    states, out = carray(states_, (n_states * n,)), carray(out_, ((part + 1) * steps * steps,))
+    one = _U(1)
+    for i in range(_U(steps)):
+        for j in range(i + one):
+            a, b = i * _U(n), j * _U(n)
+            total = _ZERO
+            for p in range(_U(start), _U(stop)):
+                total += (states[a + _U(n) + p] - states[a + p]) * (states[b + _U(n) + p] - states[b + p])
+            out[(_U(part) * _U(steps) + i) * _U(steps) + j] = total
+
+
+@kernel("float32*, float32*, float32*, int64, int64, int64, int64")
+def weighted_sum(
+    states_: Any, weights_: Any, out_: Any, n_states: Any, n: Any, start: Any, stop: Any
+) -> None:
+    """out (n) ← the sum of states (n_states, n), each times its weight, for items start to stop."""
+    states, weights, out = carray(states_, (n_states * n,)), carray(weights_, (n_states,)), carray(out_, (n,))
+    for p in range(_U(start), _U(stop)):
+        out[p] = weights[0] * states[p]
+    for i in range(_U(1), _U(n_states)):
+        a, weight = i * _U(n), weights[i]
+        for p in range(_U(start), _U(stop)):
+            out[p] += weight * states[a + p]
+
+
 @kernel("float32*, float32*, float32*, int64, int64")
 def affine(x_: Any, weight_: Any, constant_: Any, start: Any, stop: Any) -> None:
     """x ← weight·x + constant for items start to stop; x and constant complex, weight real."""

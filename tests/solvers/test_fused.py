@@ -11,7 +11,7 @@ from mri_recon.physics.filters import FusedFilter
 from mri_recon.physics.fourier import filtered, ifftc, spectrum, uncentred
 from mri_recon.solvers.admm import ProxSplitting
 from mri_recon.solvers.cg import WarmCG
-from mri_recon.solvers.fused import REFRESH_EVERY, FusedCG, FusedTotalVariation
+from mri_recon.solvers.fused import REFRESH_EVERY, FusedCG, FusedTotalVariation, step_products, weighted_sum
 from mri_recon.solvers.prox import joint_soft_threshold
 from mri_recon.solvers.threads import limited_threads
 
@@ -122,3 +122,13 @@ def test_conjugate_gradients_with_an_operator_that_is_only_close():
     for _ in range(12 * REFRESH_EVERY):
         x = fused(pull)
     assert_close(weights * x + rho * gradient_adjoint(gradient(x)), constant + rho * pull, 1e-4)
+
+
+@pytest.mark.usefixtures("n_threads")
+@pytest.mark.parametrize("n", [1, 37, 40_000])
+def test_products_and_sums_of_states(n):
+    states = np.random.default_rng(10).standard_normal((5, n), dtype=np.float32)
+    steps = np.diff(states, axis=0).astype(np.float64)
+    assert_close(step_products(states), steps @ steps.T, 1e-5)
+    weights = np.array([0.3, -2, 1, 0, 0.25], np.float32)
+    assert_close(weighted_sum(states, weights), weights @ states, 1e-5)

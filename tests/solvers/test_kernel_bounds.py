@@ -95,6 +95,13 @@ def steps_of(shape, n_threads):
         for _ in range(2):
             yield variation.advance(image())
             yield variation.pull().copy()
+        variation.move(
+            complex_normal(rng, (*variation.state().shape[:-1], shape[2]), np.complex64).real.copy(), image()
+        )
+        yield variation.pull().copy()
+        states = rng.standard_normal((4, 37), dtype=np.float32)
+        yield fused.step_products(states)
+        yield fused.weighted_sum(states, rng.uniform(size=4).astype(np.float32))
         wavelets = FusedWavelets(shape, [0.2, 0.1, 0.1], 1.8)
         for _ in range(2):
             yield wavelets.advance(image())
@@ -105,6 +112,7 @@ def steps_of(shape, n_threads):
         mask = rng.uniform(size=(1, shape[2])) < 0.6
         for drop in (0.0, 0.2):
             yield ColumnNormal(mask, smaps, drop)(image())
+        yield columns.combined(complex_normal(rng, smaps.shape, np.complex64), smaps)
         for penalty in ("laplacian", "identity"):
             cg = FusedCG(
                 lambda x, out: np.multiply(weight, x, out=out),
