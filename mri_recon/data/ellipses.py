@@ -17,68 +17,112 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import j1, jv
+
+from mri_recon.solvers.compiled import Kernels, address
+from mri_recon.solvers.threads import ranges, share
 
 Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 
-_KNOTS_PER_UNIT = 16
-"""Knots of the interpolated jinc: cubic Hermite at this spacing is within 5e-9 of its peak."""
+_kernels = Kernels("mri_recon.data.ellipse_kernels")
+
+_NEAR = 2.0
+"""Squared cycles across an ellipse up to which its transform counts as near zero frequency."""
 
 
-def ellipse_transform(k_height: Floats, k_width: Floats, ellipses: Floats) -> Complexes:
+def ellipse_transform(k_height: Floats, k_width: Floats, ellipses: Floats) -> NDArray[np.complex64]:
     r"""Fourier transform of a sum of uniform ellipses on a rectangular grid of frequencies.
 
     An ellipse of semi-axes a, b and intensity I has
     :math:`F(k) = 2\pi a b I \, J_1(z)/z \; e^{-2\pi i k \cdot r_0}`, with z 2π times the length of k in the
-    ellipse's own axes, scaled by a and b. J₁(z)/z is interpolated (error below 1e-8 of the peak).
+    ellipse's own axes, scaled by a and b. In single precision: within 1e-6 of an ellipse's peak.
 
     Parameters
     ----------
     k_height, k_width
-        Frequencies along the two axes.
+        Frequencies along the two axes; those along width rise or fall throughout.
     ellipses
         One row each: center height, center width, semi-axis 1, semi-axis 2, angle, intensity. At angle
         0 semi-axis 1 lies along height; the angle (radians) turns it towards width.
 
     Returns
     -------
-    Complexes
+    NDArray[np.complex64]
         `(len(k_height), len(k_width))`.
     """
-    real = np.zeros((len(k_height), len(k_width)))
-    imag = np.zeros_like(real)
-    if len(ellipses):
-        height, width, semi_1, semi_2, angle, intensity = np.asarray(ellipses, dtype=np.float64).T
-        c, s = np.cos(angle), np.sin(angle)
-        form = np.stack(
-            [(semi_1 * c) ** 2 + (semi_2 * s) ** 2, 2 * c * s * (semi_1**2 - semi_2**2),
-             (semi_1 * s) ** 2 + (semi_2 * c) ** 2],
-            axis=1,
-        ) * (2 * np.pi * _KNOTS_PER_UNIT) ** 2  # fmt: skip
-        # Up to a power of two, so that few tables are ever made.
-        reach = np.hypot(np.abs(k_height).max(), np.abs(k_width).max()) * max(semi_1.max(), semi_2.max())
-        phase_h = np.exp(-2j * np.pi * np.outer(height, k_height))
-        phase_h *= (2 * np.pi * semi_1 * semi_2 * intensity)[:, None]
-        phase_w = np.exp(-2j * np.pi * np.outer(width, k_width))
-        _add_ellipses(
-            np.ascontiguousarray(k_height, dtype=np.float64),
-            np.ascontiguousarray(k_width, dtype=np.float64),
-            form,
-            phase_h,
-            np.ascontiguousarray(phase_w.real),
-            np.ascontiguousarray(phase_w.imag),
-            _jinc_table(int(2 ** np.ceil(np.log2(2 * np.pi * reach + 2)))),
-            real,
-            imag,
-        )
-    return real + 1j * imag
+    height, width, semi_1, semi_2, angle, intensity = np.asarray(ellipses, np.float64).reshape(-1, 6).T
+    n_rows, n_columns, n_ellipses = len(k_height), len(k_width), len(height)
+    ramp, spacing = _ramp(k_width)
+    c, s = np.cos(angle), np.sin(angle)
+    # Cycles along each semi-axis, p and q, are linear along a row.
+    slopes = np.stack([semi_1 * s, semi_2 * c], axis=-1) * spacing
+    at_zero = np.stack([semi_1 * c, -semi_2 * s], axis=-1) * k_height[:, None, None]
+    at_zero = at_zero + slopes * (k_width[0] / spacing)
+    # In single precision p would lose what it is a small difference of: it is told where it is least.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        least = np.nan_to_num(np.rint(-at_zero / slopes), nan=0.0, posinf=0.0, neginf=0.0)
+    least = np.clip(least, 0, ramp[-1])
+    lines = np.empty((n_rows, n_ellipses, 8), np.float32)
+    lines[..., 0:4:2], lines[..., 1:4:2] = at_zero + slopes * least, least
+    lines[..., 4:6] = _near_zero(at_zero, slopes, ramp)
+    phase = _waves(k_height, height) * (2 * np.pi * semi_1 * semi_2 * intensity)[:, None]
+    lines[..., 6], lines[..., 7] = phase.T.real, phase.T.imag
+    phase = _waves(k_width, width)
+    waves = np.ascontiguousarray(np.stack([phase.real, phase.imag], axis=1), np.float32)
+    slopes, ramp = (np.ascontiguousarray(a, np.float32) for a in (slopes, ramp))
+    planes = np.empty((n_rows, 2, n_columns), np.float32)
+
+    def work(start: int, stop: int) -> None:
+        jinc = np.empty(n_columns, np.float32)
+        given = (address(a) for a in (ramp, lines, slopes, waves, jinc, planes))
+        _kernels.add_ellipses(*given, n_ellipses, n_columns, start, stop)
+
+    share(work, ranges(n_rows, least=16))
+    return _joined(planes)
 
 
-def gaussian_transform(k_height: Floats, k_width: Floats, gaussians: Floats) -> Complexes:
+def _ramp(k: Floats) -> tuple[Floats, float]:
+    """Frequencies as multiples of the least distance of two from the first, and that distance with its sign."""
+    steps = np.diff(k)
+    spacing = float(steps[np.abs(steps).argmin()]) if len(steps) else 1.0
+    ramp = (k - k[0]) / spacing
+    whole = np.rint(ramp)
+    return np.where(np.abs(ramp - whole) < 1e-6, whole, ramp), spacing
+
+
+def _near_zero(at_zero: Floats, slopes: Floats, ramp: Floats) -> NDArray[np.intp]:
+    """Columns from and to which p² + q² is below `_NEAR`, `(row, ellipse, 2)`."""
+    square, middle = (slopes**2).sum(-1), (at_zero * slopes).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reach = np.sqrt(np.maximum(middle**2 - square * ((at_zero**2).sum(-1) - _NEAR), 0)) / square
+        bounds = np.stack([-middle / square - reach, -middle / square + reach], axis=-1)
+    # An ellipse without extent is near zero everywhere.
+    bounds = np.where((square > 0)[..., None], bounds, [-1.0, ramp[-1] + 1])
+    return np.searchsorted(ramp, bounds)
+
+
+def _waves(k: Floats, positions: Floats) -> Complexes:
+    """exp(-2πi k r), `(position, k)`: of evenly spaced k as products of few."""
+    ramp, spacing = _ramp(k)
+    fine = 32
+    if len(k) < 4 * fine or (ramp != np.rint(ramp)).any() or ramp[-1] >= fine * len(k):
+        return np.asarray(np.exp(-2j * np.pi * np.outer(positions, k)))
+    coarse, rest = np.divmod(ramp.astype(np.intp), fine)
+    starts = np.exp(-2j * np.pi * np.outer(positions, k[0] + spacing * fine * np.arange(coarse[-1] + 1)))
+    steps = np.exp(-2j * np.pi * np.outer(positions, spacing * np.arange(fine)))
+    return np.asarray(starts[:, coarse] * steps[:, rest])
+
+
+def _joined(planes: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """Planes (row, 2, column) of real and imaginary parts as complex numbers."""
+    joined = np.empty((planes.shape[0], planes.shape[2]), np.complex64)
+    joined.real, joined.imag = planes[:, 0], planes[:, 1]
+    return joined
+
+
+def gaussian_transform(k_height: Floats, k_width: Floats, gaussians: Floats) -> NDArray[np.complex64]:
     """Fourier transform of a sum of Gaussians with their axes along height and width.
 
     Parameters
@@ -90,13 +134,13 @@ def gaussian_transform(k_height: Floats, k_width: Floats, gaussians: Floats) -> 
 
     Returns
     -------
-    Complexes
+    NDArray[np.complex64]
         `(len(k_height), len(k_width))`.
     """
     height, width, sigma_h, sigma_w, peak = np.asarray(gaussians, dtype=np.float64).reshape(-1, 5).T
     along_h = _gaussian_1d(k_height, height, sigma_h)
     along_w = _gaussian_1d(k_width, width, sigma_w)
-    return (along_h * peak) @ along_w.T
+    return np.asarray((along_h * peak).astype(np.complex64) @ along_w.T.astype(np.complex64))
 
 
 def weight(spectrum: NDArray[Any], coefficients: NDArray[Any], step: int = 1) -> NDArray[np.complex64]:
@@ -118,16 +162,24 @@ def weight(spectrum: NDArray[Any], coefficients: NDArray[Any], step: int = 1) ->
         `(weighting, height, width)`, the margin gone.
     """
     n_weightings, n, _ = coefficients.shape
-    rows, columns = spectrum.shape[0] - n + 1, spectrum.shape[1] - n + 1
-    spectrum = np.asarray(spectrum, dtype=np.complex64)
+    height, width = (len(range(0, size - n + 1, step)) for size in spectrum.shape)
+    # Columns that an output takes lie side by side in planes; what is beyond the last output is not looked at.
+    along = width + (n - 1) // step
+    planes = np.zeros(((height - 1) * step + n, step, 2, along), np.float32)
+    for b in range(step):
+        part = spectrum[: len(planes), b : b + along * step : step]
+        planes[:, b, 0, : part.shape[1]], planes[:, b, 1, : part.shape[1]] = part.real, part.imag
     # A convolution runs backwards over its kernel, hence the flip.
-    flipped = np.asarray(coefficients[:, ::-1, ::-1], dtype=np.complex64)
-    shape = (len(range(0, rows, step)), len(range(0, columns, step)))
-    total = np.zeros((n_weightings, shape[0] * shape[1]), dtype=np.complex64)
-    for a in range(n):
-        shifted = np.stack([spectrum[a : a + rows : step, b : b + columns : step] for b in range(n)])
-        total += flipped[:, a] @ shifted.reshape(n, -1)
-    return total.reshape(n_weightings, *shape)
+    taps = np.ascontiguousarray(coefficients[:, ::-1, ::-1], dtype=np.complex64)
+    out = np.empty((n_weightings, height, width), np.complex64)
+
+    def work(start: int, stop: int) -> None:
+        sums = np.empty((2, width), np.float32)
+        given = (address(a) for a in (planes, taps, sums, out))
+        _kernels.weigh_spectrum(*given, n_weightings, n, step, height, width, start, stop)
+
+    share(work, ranges(height, least=16))
+    return out
 
 
 def fit_exponentials(values: NDArray[Any], n: int) -> Complexes:
@@ -181,53 +233,4 @@ def _fit_matrix(m: int, n: int) -> Complexes:
 
 def _gaussian_1d(k: Floats, center: Floats, sigma: Floats) -> Complexes:
     decay = np.exp(-2 * (np.pi * np.outer(k, sigma)) ** 2)
-    return np.asarray(np.sqrt(2 * np.pi) * sigma * decay * np.exp(-2j * np.pi * np.outer(k, center)))
-
-
-@lru_cache(maxsize=8)
-def _jinc_table(reach: int) -> Floats:
-    """Cubic pieces of J₁(z)/z from 0 to `reach`: row n holds the coefficients on its n-th interval."""
-    z = np.arange(reach * _KNOTS_PER_UNIT + 1) / _KNOTS_PER_UNIT
-    value, slope = np.full(len(z), 0.5), np.zeros(len(z))
-    value[1:] = j1(z[1:]) / z[1:]
-    slope[1:] = -jv(2, z[1:]) / z[1:] / _KNOTS_PER_UNIT
-    rise = np.diff(value)
-    return np.stack(
-        [value[:-1], slope[:-1], 3 * rise - 2 * slope[:-1] - slope[1:], slope[:-1] + slope[1:] - 2 * rise],
-        axis=1,
-    )
-
-
-def _add_ellipses_plain(
-    k_height: Floats,
-    k_width: Floats,
-    form: Floats,
-    phase_height: Complexes,
-    phase_width_real: Floats,
-    phase_width_imag: Floats,
-    table: Floats,
-    real: Floats,
-    imag: Floats,
-) -> None:
-    """Add every ellipse to `real` and `imag`; `form` gives z² in units of the table's spacing."""
-    z, jinc = np.empty(len(k_width)), np.empty(len(k_width))
-    for i in range(len(k_height)):
-        kh = k_height[i]
-        for e in range(len(form)):
-            constant, linear, quadratic = form[e, 0] * kh * kh, form[e, 1] * kh, form[e, 2]
-            p_real, p_imag = phase_height[e, i].real, phase_height[e, i].imag
-            # Three short loops, for the compiler vectorises the outer two: half the time of one.
-            for j in range(len(k_width)):
-                # Rounding can take the form of a thin ellipse just below zero.
-                z[j] = np.sqrt(max(constant + (linear + quadratic * k_width[j]) * k_width[j], 0.0))
-            for j in range(len(k_width)):
-                n = int(z[j])
-                t = z[j] - n
-                jinc[j] = table[n, 0] + t * (table[n, 1] + t * (table[n, 2] + t * table[n, 3]))
-            for j in range(len(k_width)):
-                w_real, w_imag = phase_width_real[e, j], phase_width_imag[e, j]
-                real[i, j] += jinc[j] * (p_real * w_real - p_imag * w_imag)
-                imag[i, j] += jinc[j] * (p_real * w_imag + p_imag * w_real)
-
-
-_add_ellipses = numba.njit(cache=True, nogil=True, fastmath=True)(_add_ellipses_plain)
+    return np.asarray(np.sqrt(2 * np.pi) * sigma * decay * _waves(k, center).T)

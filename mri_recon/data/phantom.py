@@ -108,17 +108,23 @@ def sample_scan(
     shade, coils = _Shade.draw(for_shade), _Coils.draw(for_coils, n_coils)
 
     positions = _slice_positions(anatomy.z_range, n_slices, off_middle)
-    slices = [_Slice.cut(anatomy, shade, coils, z, (height, width)) for z in positions]
-    kspace = np.stack([s.kspace for s in slices])
-    target = rss(ifftc(kspace)).astype(np.float32)
+    kspace = np.empty((n_slices, n_coils, height, width), np.complex64)
+    smaps, truth = np.empty_like(kspace), np.empty((n_slices, height, width), np.complex64)
+    target = np.empty(truth.shape, np.float32)
+    for i, z in enumerate(positions):
+        cut = _Slice.cut(anatomy, shade, coils, z, (height, width))
+        kspace[i], truth[i] = cut.kspace, ifftc(cut.object_kspace)
+        target[i] = rss(ifftc(cut.kspace[None]))[0]
+        smaps[i] = evaluate_exponentials(cut.maps, (height, width))
+        add_noise(kspace[i], noise, for_noise)
     return Scan(
         name=f"{kind}_{seed:04d}.h5" if name is None else name,
-        kspace=_add_noise(kspace, noise, for_noise),
+        kspace=kspace,
         target=target,
         header=Header(encoded=(height, width, 1), recon=(height, width, 1)),
         acquisition="PHANTOM",
-        smaps=np.stack([evaluate_exponentials(s.maps, (height, width)) for s in slices]).astype(np.complex64),
-        truth=ifftc(np.stack([s.object_kspace for s in slices])),
+        smaps=smaps,
+        truth=truth,
         n_coils_stored=0 if n_coils == 1 else n_coils,
         attributes={"seed": seed, "kind": kind, "noise": noise, "provenance": _PROVENANCE},
     )
@@ -139,7 +145,8 @@ def random_slice(
     shade, coils = _Shade.draw(rng), _Coils.draw(rng, n_coils)
     kspace = _Slice.cut(anatomy, shade, coils, rng.uniform(*anatomy.z_range), (height, width)).kspace
     target = rss(ifftc(kspace)).astype(np.float32)
-    return _add_noise(kspace, noise, rng), target
+    add_noise(kspace, noise, rng)
+    return kspace, target
 
 
 def sample_set(split: str = "test", n_scans: int = 8, n_slices: int = 2) -> SampleSet:
@@ -333,9 +340,11 @@ def _slice_positions(z_range: tuple[float, float], n_slices: int, off_middle: fl
     )
 
 
-def _add_noise(kspace: NDArray[Any], noise: float, rng: np.random.Generator) -> NDArray[np.complex64]:
+def add_noise(kspace: NDArray[np.complex64], noise: float, rng: np.random.Generator) -> None:
+    """Add complex Gaussian noise, its real and imaginary part of standard deviation `noise` each, to k-space."""
     drawn = rng.standard_normal((*kspace.shape, 2), dtype=np.float32).view(np.complex64)[..., 0]
-    return np.asarray(kspace + np.float32(noise) * drawn)
+    drawn *= np.float32(noise)
+    kspace += drawn
 
 
 def _check(*, kind: str, height: int, width: int, n_coils: int, noise: float, seed: int) -> None:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from helpers import assert_close, complex_normal
 from scipy.special import j1
 
 from mri_recon.data import anatomy as anatomies
@@ -11,6 +12,7 @@ from mri_recon.data import ellipses as closed_form
 from mri_recon.data.phantom import SPLITS, _Coils, _Shade, _Slice, random_slice, sample_scan, sample_set
 from mri_recon.errors import SettingsError
 from mri_recon.physics.fourier import fftc, ifftc
+from mri_recon.solvers.threads import limited_threads
 
 TWO_ELLIPSES = np.array([[0.05, -0.11, 0.31, 0.17, 0.7, 1.0], [-0.2, 0.1, 0.02, 0.09, -0.3, -0.6]])
 TWO_GAUSSIANS = np.array([[0.04, -0.07, 0.05, 0.03, 1.0], [-0.1, 0.12, 0.02, 0.06, -0.5]])
@@ -62,7 +64,7 @@ def test_ellipse_transform_is_the_integral_over_the_ellipse():
     want = quadrature(drawn(TWO_ELLIPSES, (), 1600), K, K[::-1])
     np.testing.assert_allclose(got, want, atol=4e-5)
     area = np.pi * (TWO_ELLIPSES[:, 2] * TWO_ELLIPSES[:, 3] * TWO_ELLIPSES[:, 5]).sum()
-    assert got[2, 3] == pytest.approx(area, rel=1e-8)
+    assert got[2, 3] == pytest.approx(area, rel=1e-6)
 
 
 def test_gaussian_transform_is_the_integral_over_the_gaussian():
@@ -71,23 +73,86 @@ def test_gaussian_transform_is_the_integral_over_the_gaussian():
 
 
 @pytest.mark.parametrize("axes", [(0.45, 0.45), (0.4, 0.01), (0.003, 0.004)])
-def test_interpolated_jinc_equals_scipy(axes):
+def test_jinc_equals_scipy(axes):
     k = np.linspace(-190.3, 190.3, 403)
     got = closed_form.ellipse_transform(k, k, np.array([[0, 0, *axes, 0.4, 1.0]]))
     c, s = np.cos(0.4), np.sin(0.4)
     along, across = c * k[:, None] + s * k, -s * k[:, None] + c * k
     z = 2 * np.pi * np.hypot(axes[0] * along, axes[1] * across)
     want = np.divide(2 * j1(z), z, out=np.ones_like(z), where=z > 0)
-    np.testing.assert_allclose(got / (np.pi * axes[0] * axes[1]), want, atol=1e-7)
+    np.testing.assert_allclose(got / (np.pi * axes[0] * axes[1]), want, atol=1e-6)
+    # Far out, where it is small, as exact as single precision is near one.
+    far = z > 300
+    assert np.abs(got / (np.pi * axes[0] * axes[1]) - want)[far].max(initial=0) < 2e-8
 
 
-def test_compiled_kernel_equals_its_plain_python():
-    k = np.linspace(-5.5, 5, 9)
-    compiled = closed_form.ellipse_transform(k, k, TWO_ELLIPSES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(closed_form, "_add_ellipses", closed_form._add_ellipses_plain)
-        plain = closed_form.ellipse_transform(k, k, TWO_ELLIPSES)
-    np.testing.assert_allclose(compiled, plain, atol=1e-14)
+def plain_weight(spectrum, coefficients, step):
+    """Σ_q c_q F(k - q), said directly."""
+    n = coefficients.shape[-1]
+    rows, columns = (size - n + 1 for size in spectrum.shape)
+    return sum(
+        coefficients[:, n - 1 - a, n - 1 - b, None, None]
+        * spectrum[a : a + rows : step, b : b + columns : step]
+        for a in range(n)
+        for b in range(n)
+    )
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("shape", "n"), [((21, 24), 5), ((20, 19), 7), ((7, 7), 7), ((90, 33), 3), ((4, 5), 1)]
+)
+def test_compiled_weighting_equals_the_sum(shape, n, step):
+    rng = np.random.default_rng(4)
+    spectrum = complex_normal(rng, shape)
+    coefficients = complex_normal(rng, (3, n, n))
+    want = plain_weight(spectrum, coefficients, step)
+    for threads in (1, 2):
+        with limited_threads(threads):
+            got = closed_form.weight(spectrum, coefficients, step)
+        assert got.dtype == np.complex64
+        assert_close(got, want, 2e-6)
+
+
+def plain_ellipses(k_h, k_w, ellipses):
+    total = np.zeros((len(k_h), len(k_w)), complex)
+    for center_h, center_w, semi_1, semi_2, angle, intensity in ellipses:
+        c, s = np.cos(angle), np.sin(angle)
+        along, across = c * k_h[:, None] + s * k_w, -s * k_h[:, None] + c * k_w
+        z = 2 * np.pi * np.hypot(semi_1 * along, semi_2 * across)
+        jinc = np.divide(j1(z), z, out=np.full_like(z, 0.5), where=z > 0)
+        wave = np.exp(-2j * np.pi * (k_h[:, None] * center_h + k_w * center_w))
+        total += 2 * np.pi * semi_1 * semi_2 * intensity * jinc * wave
+    return total
+
+
+@pytest.mark.parametrize(
+    ("k_h", "k_w"),
+    [
+        (np.arange(-40, 41) / 2, np.arange(-331, 332) / 2),
+        (np.arange(0, 40) * 0.37, np.arange(60, -80, -1) * 0.73),
+        (np.array([0.0]), np.array([3.0])),
+        (np.array([5.0, -1.0]), np.array([-9.3, -1.0, 0.0, 0.1, 4.0, 33.0])),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_compiled_ellipses_equal_the_sum(k_h, k_w, threads):
+    thin = (
+        [0.3, 0.2, 0.44, 0.001, np.pi / 2, 2.0],
+        [0.0, 0.0, 0.2, 0.1, 0.0, 1.0],
+        [-0.4, 0.4, 0.3, 0.0, 1.0, 1.0],
+    )
+    ellipses = np.concatenate([TWO_ELLIPSES, thin])
+    with limited_threads(threads):
+        got = closed_form.ellipse_transform(k_h, k_w, ellipses)
+    want = plain_ellipses(k_h, k_w, ellipses)
+    # Of the sum of all peaks: where they cancel, their errors do not.
+    assert np.abs(got - want).max() < 1e-6 * np.pi * np.abs(np.prod(ellipses[:, [2, 3, 5]], axis=1)).sum()
+
+
+def test_no_ellipses_are_an_empty_spectrum():
+    np.testing.assert_array_equal(closed_form.ellipse_transform(K, K, np.zeros((0, 6))), np.zeros((6, 6)))
+    np.testing.assert_array_equal(closed_form.gaussian_transform(K, K, np.zeros((0, 5))), np.zeros((6, 6)))
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (63, 48), (40, 57)])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from helpers import assert_close, complex_normal
 
+from mri_recon.data import ellipses
 from mri_recon.physics import columns, filters, fused_wavelets
 from mri_recon.physics.columns import ColumnNormal
 from mri_recon.physics.filters import FusedFilter
@@ -23,7 +24,7 @@ from mri_recon.solvers import fused
 from mri_recon.solvers.fused import FusedCG, FusedTotalVariation
 from mri_recon.solvers.threads import limited_threads
 
-CALLERS = (fused, filters, columns, fused_wavelets)
+CALLERS = (fused, filters, columns, fused_wavelets, ellipses)
 SHAPES = [(1, 5, 6), (2, 3, 4), (1, 1, 4), (1, 4, 1), (1, 66, 2)]
 
 
@@ -108,6 +109,11 @@ def steps_of(shape, n_threads):
             yield wavelets.pull().copy()
         weight = rng.uniform(0.5, 1, size=shape).astype(np.float32)
         yield FusedFilter(weight, image())(image()).copy()
+        frequencies = [np.arange(n) / 2 for n in shape[1:]]
+        yield ellipses.ellipse_transform(*frequencies, rng.uniform(0, 0.9, (3, 6)))
+        for step in (1, 2):
+            taps = complex_normal(rng, (2, 3, 3))
+            yield ellipses.weight(complex_normal(rng, (shape[1] + 2, shape[2] + 2)), taps, step)
         smaps = complex_normal(rng, (shape[0], 3, *shape[1:]), np.complex64)
         mask = rng.uniform(size=(1, shape[2])) < 0.6
         for drop in (0.0, 0.2):
