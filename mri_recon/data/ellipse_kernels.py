@@ -101,19 +101,20 @@ def add_ellipses(
                 out[imaginary + j] += jinc[j] * (row_re * w_im + row_im * w_re)
 
 
-@kernel("float32*, float32*, float32*, float32*, int64, int64, int64, int64, int64, int64, int64")
+@kernel("float32*, float32*, float32*, float32*, int64, int64, int64, int64, int64, int64, int64, int64")
 def weigh_spectrum(
     planes_: Any, taps_: Any, sums_: Any, out_: Any,
-    n_weightings: Any, n_taps: Any, step: Any, height: Any, width: Any, start: Any, stop: Any,
+    n_weightings: Any, n_taps: Any, down: Any, step: Any, height: Any, width: Any, start: Any, stop: Any,
 ) -> None:  # fmt: skip
-    """Rows start to stop of out (weighting, height, width) complex: a spectrum convolved, every step-th number kept.
+    """Rows start to stop of out (weighting, height, width) complex: a spectrum convolved, every down-th row
+    and step-th column kept.
 
     The planes (row, column modulo step, 2, column over step) hold the spectrum, rows as many as there are and
     columns over step ``width + (n_taps - 1) // step``; taps (weighting, n_taps, n_taps, 2).
     """
     n, every, side = _U(width), _U(step), _U(n_taps)
     along = n + (side - _U(1)) // every
-    rows = (stop - 1) * step + n_taps
+    rows = (stop - 1) * down + n_taps
     planes = carray(planes_, (rows * step * 2 * (width + (n_taps - 1) // step),))
     taps = carray(taps_, (n_weightings * n_taps * n_taps * 2,))
     sums = carray(sums_, (2 * width,))
@@ -126,7 +127,7 @@ def weigh_spectrum(
                 for b in range(side):
                     tap = ((c * side + a) * side + b) * _U(2)
                     t_re, t_im = taps[tap], taps[tap + _U(1)]
-                    re = ((i * every + a) * every + b % every) * _U(2) * along + b // every
+                    re = ((i * _U(down) + a) * every + b % every) * _U(2) * along + b // every
                     im = re + along
                     for j in range(n):
                         x, y = planes[re + j], planes[im + j]

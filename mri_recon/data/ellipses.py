@@ -71,12 +71,12 @@ def ellipse_transform(k_height: Floats, k_width: Floats, ellipses: Floats) -> ND
     lines[..., 6], lines[..., 7] = phase.T.real, phase.T.imag
     phase = _waves(k_width, width)
     waves = np.ascontiguousarray(np.stack([phase.real, phase.imag], axis=1), np.float32)
-    slopes, ramp = (np.ascontiguousarray(a, np.float32) for a in (slopes, ramp))
+    steep, places = np.ascontiguousarray(slopes, np.float32), np.ascontiguousarray(ramp, np.float32)
     planes = np.empty((n_rows, 2, n_columns), np.float32)
 
     def work(start: int, stop: int) -> None:
         jinc = np.empty(n_columns, np.float32)
-        given = (address(a) for a in (ramp, lines, slopes, waves, jinc, planes))
+        given = (address(a) for a in (places, lines, steep, waves, jinc, planes))
         _kernels.add_ellipses(*given, n_ellipses, n_columns, start, stop)
 
     share(work, ranges(n_rows, least=16))
@@ -143,7 +143,9 @@ def gaussian_transform(k_height: Floats, k_width: Floats, gaussians: Floats) -> 
     return np.asarray((along_h * peak).astype(np.complex64) @ along_w.T.astype(np.complex64))
 
 
-def weight(spectrum: NDArray[Any], coefficients: NDArray[Any], step: int = 1) -> NDArray[np.complex64]:
+def weight(
+    spectrum: NDArray[Any], coefficients: NDArray[Any], steps: tuple[int, int] = (1, 1)
+) -> NDArray[np.complex64]:
     """Spectrum of an object times weightings that are sums of exponentials: ``Σ_q c_q F(k - q)``.
 
     Parameters
@@ -153,8 +155,9 @@ def weight(spectrum: NDArray[Any], coefficients: NDArray[Any], step: int = 1) ->
         on every side as the weighting's own highest.
     coefficients
         c_q, `(weighting, n, n)` with n odd and q = 0 in the middle, half a cycle per field of view apart.
-    step
-        Keep every how-many-th frequency: 2 goes from half cycles to the whole ones that are measured.
+    steps
+        Keep every how-many-th frequency along height and width: 2 goes from half cycles to the whole ones that
+        are measured.
 
     Returns
     -------
@@ -162,10 +165,11 @@ def weight(spectrum: NDArray[Any], coefficients: NDArray[Any], step: int = 1) ->
         `(weighting, height, width)`, the margin gone.
     """
     n_weightings, n, _ = coefficients.shape
-    height, width = (len(range(0, size - n + 1, step)) for size in spectrum.shape)
+    height, width = (len(range(0, size - n + 1, s)) for size, s in zip(spectrum.shape, steps, strict=True))
+    down, step = steps
     # Columns that an output takes lie side by side in planes; what is beyond the last output is not looked at.
     along = width + (n - 1) // step
-    planes = np.zeros(((height - 1) * step + n, step, 2, along), np.float32)
+    planes = np.zeros(((height - 1) * down + n, step, 2, along), np.float32)
     for b in range(step):
         part = spectrum[: len(planes), b : b + along * step : step]
         planes[:, b, 0, : part.shape[1]], planes[:, b, 1, : part.shape[1]] = part.real, part.imag
@@ -176,7 +180,7 @@ def weight(spectrum: NDArray[Any], coefficients: NDArray[Any], step: int = 1) ->
     def work(start: int, stop: int) -> None:
         sums = np.empty((2, width), np.float32)
         given = (address(a) for a in (planes, taps, sums, out))
-        _kernels.weigh_spectrum(*given, n_weightings, n, step, height, width, start, stop)
+        _kernels.weigh_spectrum(*given, n_weightings, n, down, step, height, width, start, stop)
 
     share(work, ranges(height, least=16))
     return out
@@ -209,13 +213,19 @@ def fit_positions(m: int) -> Floats:
     return np.linspace(-0.5, 0.5, m)
 
 
-def evaluate_exponentials(coefficients: NDArray[Any], shape: tuple[int, int]) -> Complexes:
+def evaluate_exponentials(
+    coefficients: NDArray[Any], shape: tuple[int, int], fields: tuple[int, int] = (1, 1)
+) -> Complexes:
     """The weightings themselves at the pixels of an image, `(weighting, height, width)`.
 
-    Pixel (i, j) is at ``(i - height // 2) / height, (j - width // 2) / width`` of the field of view.
+    Pixel (i, j) is at ``(i - height // 2) / height, (j - width // 2) / width`` of the image, which spans `fields`
+    fields of view along its axes.
     """
     n = coefficients.shape[-1]
-    along_h, along_w = (_exponentials((np.arange(size) - size // 2) / size, n) for size in shape)
+    along_h, along_w = (
+        _exponentials((np.arange(size) - size // 2) / size * field, n)
+        for size, field in zip(shape, fields, strict=True)
+    )
     return np.asarray(along_h @ coefficients @ along_w.T)
 
 

@@ -12,9 +12,9 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,23 +99,14 @@ def sample_scan(
     _check(kind=kind, height=height, width=width, n_coils=n_coils, noise=noise, seed=seed)
     if n_slices < 1:
         raise SettingsError(f"n_slices {n_slices} is below 1; ask for at least one slice.")
-    # A stream each, so that changing the coils or the noise leaves the anatomy alone.
-    for_anatomy, for_shade, for_coils, for_noise = np.random.default_rng(seed).spawn(4)
-    if kind == "head":
-        anatomy, off_middle = random_head(for_anatomy), for_anatomy.uniform(-0.5, 0.5)
-    else:
-        anatomy, off_middle = shepp_logan(), 0.0
-    shade, coils = _Shade.draw(for_shade), _Coils.draw(for_coils, n_coils)
-
-    positions = _slice_positions(anatomy.z_range, n_slices, off_middle)
     kspace = np.empty((n_slices, n_coils, height, width), np.complex64)
     smaps, truth = np.empty_like(kspace), np.empty((n_slices, height, width), np.complex64)
     target = np.empty(truth.shape, np.float32)
-    for i, z in enumerate(positions):
-        cut = _Slice.cut(anatomy, shade, coils, z, (height, width))
-        kspace[i], truth[i] = cut.kspace, ifftc(cut.object_kspace)
-        target[i] = rss(ifftc(cut.kspace[None]))[0]
-        smaps[i] = evaluate_exponentials(cut.maps, (height, width))
+    # A stream each, so that changing the coils or the noise leaves the anatomy alone.
+    *streams, for_noise = np.random.default_rng(seed).spawn(4)
+    for i, clean in enumerate(clean_slices(kind, streams, (height, width), n_slices, n_coils)):
+        kspace[i], truth[i], smaps[i] = clean.kspace, clean.truth(), clean.smaps()
+        target[i] = rss(ifftc(clean.kspace[None]))[0]
         add_noise(kspace[i], noise, for_noise)
     return Scan(
         name=f"{kind}_{seed:04d}.h5" if name is None else name,
@@ -128,6 +119,35 @@ def sample_scan(
         n_coils_stored=0 if n_coils == 1 else n_coils,
         attributes={"seed": seed, "kind": kind, "noise": noise, "provenance": _PROVENANCE},
     )
+
+
+def clean_slices(
+    kind: str,
+    streams: Sequence[np.random.Generator],
+    shape: tuple[int, int],
+    n_slices: int,
+    n_coils: int,
+    oversampling: int = 1,
+) -> Iterator[CleanSlice]:
+    """Noise-free slices of one volume.
+
+    Parameters
+    ----------
+    kind
+        One of `KINDS`.
+    streams
+        What anatomy, shading and coils are drawn from.
+    shape
+        (height, width) of the image; k-space has `oversampling` (1 or 2) times the height.
+    """
+    for_anatomy, for_shade, for_coils = streams
+    if kind == "head":
+        anatomy, off_middle = random_head(for_anatomy), for_anatomy.uniform(-0.5, 0.5)
+    else:
+        anatomy, off_middle = shepp_logan(), 0.0
+    shade, coils = _Shade.draw(for_shade), _Coils.draw(for_coils, n_coils)
+    for z in _slice_positions(anatomy.z_range, n_slices, off_middle):
+        yield CleanSlice.cut(anatomy, shade, coils, z, shape, oversampling)
 
 
 def random_slice(
@@ -143,7 +163,7 @@ def random_slice(
     _check(kind="head", height=height, width=width, n_coils=n_coils, noise=noise, seed=0)
     anatomy = random_head(rng)
     shade, coils = _Shade.draw(rng), _Coils.draw(rng, n_coils)
-    kspace = _Slice.cut(anatomy, shade, coils, rng.uniform(*anatomy.z_range), (height, width)).kspace
+    kspace = CleanSlice.cut(anatomy, shade, coils, rng.uniform(*anatomy.z_range), (height, width)).kspace
     target = rss(ifftc(kspace)).astype(np.float32)
     add_noise(kspace, noise, rng)
     return kspace, target
@@ -293,40 +313,65 @@ class _Coils:
 
 
 @dataclass(frozen=True)
-class _Slice:
+class CleanSlice:
     """Noise-free k-space of one cut, with and without coils, and the coefficients of the maps."""
 
     kspace: NDArray[np.complex64]
     object_kspace: NDArray[np.complex64]
     maps: Complexes
+    oversampling: int = 1
+
+    def truth(self) -> NDArray[np.complex64]:
+        """The object without coils, `(height, width)` of k-space."""
+        return np.asarray(ifftc(self.object_kspace))
+
+    def smaps(self) -> Complexes:
+        """Coil maps at the pixels, shaped as k-space."""
+        height, width = self.object_kspace.shape
+        return evaluate_exponentials(self.maps, (height, width), (self.oversampling, 1))
 
     @classmethod
-    def cut(cls, anatomy: Anatomy, shade: _Shade, coils: _Coils, z: float, shape: tuple[int, int]) -> _Slice:
+    def cut(
+        cls,
+        anatomy: Anatomy,
+        shade: _Shade,
+        coils: _Coils,
+        z: float,
+        shape: tuple[int, int],
+        oversampling: int = 1,
+    ) -> CleanSlice:
+        """The slice at `z`, as `oversampling` times the rows over as many fields of view."""
         maps = coils.at(z)
-        spectrum = _spectrum(*anatomy.cut(z), shape, margin=_N_SHADE // 2 + _N_COIL // 2)
+        spectrum = _spectrum(*anatomy.cut(z), shape, _N_SHADE // 2 + _N_COIL // 2, oversampling)
         shaded = weight(spectrum, shade.at(z))[0]
-        # The spectrum now runs from -2 (n // 2) - margin to 2 (n // 2) + margin half cycles; measured are the
-        # n whole cycles from -(n // 2).
-        margin, (height, width) = _N_COIL // 2, shape
-        object_kspace = shaded[margin:-margin:2, margin:-margin:2][:height, :width]
+        # The spectrum now runs over half cycles, a margin more at each end than what is measured: whole cycles, or
+        # half ones along an oversampled readout.
+        margin, (height, width) = _N_COIL // 2, (oversampling * shape[0], shape[1])
+        steps = (2 // oversampling, 2)
+        object_kspace = shaded[margin : -margin : steps[0], margin : -margin : steps[1]][:height, :width]
         one = len(maps) == 1
-        kspace = object_kspace[None] if one else weight(shaded, maps, step=2)[:, :height, :width]
-        return cls(np.ascontiguousarray(kspace), np.ascontiguousarray(object_kspace), maps)
+        kspace = object_kspace[None] if one else weight(shaded, maps, steps)[:, :height, :width]
+        return cls(np.ascontiguousarray(kspace), np.ascontiguousarray(object_kspace), maps, oversampling)
 
 
-def _spectrum(ellipses: Floats, gaussians: Floats, shape: tuple[int, int], margin: int) -> Complexes:
-    """Transform of the object at half cycles per field of view, `margin` beyond ±(n // 2) cycles.
+def _spectrum(
+    ellipses: Floats, gaussians: Floats, shape: tuple[int, int], margin: int, oversampling: int = 1
+) -> NDArray[np.complex64]:
+    """Transform of the object at half cycles per field of view, `margin` of them beyond what is measured.
 
-    Scaled so that its orthonormal inverse FFT at whole cycles is the object.
+    Scaled so that its orthonormal inverse FFT at the frequencies that are measured is the object.
     """
     unit = min(shape[0], _HEAD_ASPECT * shape[1])
+    # Measured are n whole cycles from -(n // 2), or twice as many half ones.
+    reaches = (shape[0] if oversampling == 2 else 2 * (shape[0] // 2), 2 * (shape[1] // 2))
     k_height, k_width = (
-        np.arange(-2 * (n // 2) - margin, 2 * (n // 2) + margin + 1) / 2 * (unit / n) for n in shape
+        np.arange(-reach - margin, reach + margin + 1) / 2 * (unit / n)
+        for reach, n in zip(reaches, shape, strict=True)
     )
     # The object is real, so half of its spectrum says it all.
     upper = k_height[len(k_height) // 2 :]
     half = ellipse_transform(upper, k_width, ellipses) + gaussian_transform(upper, k_width, gaussians)
-    half *= unit**2 / np.sqrt(shape[0] * shape[1])
+    half *= np.float32(unit**2 / np.sqrt(oversampling * shape[0] * shape[1]))
     return np.concatenate([half[:0:-1, ::-1].conj(), half])
 
 

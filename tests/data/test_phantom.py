@@ -9,7 +9,7 @@ from scipy.special import j1
 
 from mri_recon.data import anatomy as anatomies
 from mri_recon.data import ellipses as closed_form
-from mri_recon.data.phantom import SPLITS, _Coils, _Shade, _Slice, random_slice, sample_scan, sample_set
+from mri_recon.data.phantom import SPLITS, CleanSlice, _Coils, _Shade, random_slice, sample_scan, sample_set
 from mri_recon.errors import SettingsError
 from mri_recon.physics.fourier import fftc, ifftc
 from mri_recon.solvers.threads import limited_threads
@@ -86,30 +86,30 @@ def test_jinc_equals_scipy(axes):
     assert np.abs(got / (np.pi * axes[0] * axes[1]) - want)[far].max(initial=0) < 2e-8
 
 
-def plain_weight(spectrum, coefficients, step):
+def plain_weight(spectrum, coefficients, down, step):
     """Σ_q c_q F(k - q), said directly."""
     n = coefficients.shape[-1]
     rows, columns = (size - n + 1 for size in spectrum.shape)
     return sum(
         coefficients[:, n - 1 - a, n - 1 - b, None, None]
-        * spectrum[a : a + rows : step, b : b + columns : step]
+        * spectrum[a : a + rows : down, b : b + columns : step]
         for a in range(n)
         for b in range(n)
     )
 
 
-@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("steps", [(1, 1), (2, 2), (1, 2), (3, 1)])
 @pytest.mark.parametrize(
     ("shape", "n"), [((21, 24), 5), ((20, 19), 7), ((7, 7), 7), ((90, 33), 3), ((4, 5), 1)]
 )
-def test_compiled_weighting_equals_the_sum(shape, n, step):
+def test_compiled_weighting_equals_the_sum(shape, n, steps):
     rng = np.random.default_rng(4)
     spectrum = complex_normal(rng, shape)
     coefficients = complex_normal(rng, (3, n, n))
-    want = plain_weight(spectrum, coefficients, step)
+    want = plain_weight(spectrum, coefficients, *steps)
     for threads in (1, 2):
         with limited_threads(threads):
-            got = closed_form.weight(spectrum, coefficients, step)
+            got = closed_form.weight(spectrum, coefficients, steps)
         assert got.dtype == np.complex64
         assert_close(got, want, 2e-6)
 
@@ -174,7 +174,7 @@ def test_weighting_is_multiplication_by_the_map():
     half_cycles = np.arange(-10, 11) / 2
     spectrum = closed_form.ellipse_transform(half_cycles, half_cycles, TWO_ELLIPSES)
     spectrum += closed_form.gaussian_transform(half_cycles, half_cycles, TWO_GAUSSIANS)
-    got = closed_form.weight(spectrum, maps, step=2)
+    got = closed_form.weight(spectrum, maps, (2, 2))
     k = np.arange(-8, 9, 2) / 2
     q = np.arange(-2, 3) / 2
     n = 1500
@@ -219,7 +219,7 @@ def test_scan_kspace_is_the_integral_of_object_times_stored_maps(shape):
     """The whole chain of `sample_scan` against quadrature: geometry, shading, maps, scale."""
     rng = np.random.default_rng(5)
     anatomy, shade, coils = anatomies.random_head(rng), _Shade.draw(rng), _Coils.draw(rng, 3)
-    cut = _Slice.cut(anatomy, shade, coils, 0.1, shape)
+    cut = CleanSlice.cut(anatomy, shade, coils, 0.1, shape)
     unit = min(shape[0], 1.2 * shape[1])
     n = 1000
     # On the field of view, the head's own square is unit/height by unit/width.

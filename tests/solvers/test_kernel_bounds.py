@@ -111,9 +111,9 @@ def steps_of(shape, n_threads):
         yield FusedFilter(weight, image())(image()).copy()
         frequencies = [np.arange(n) / 2 for n in shape[1:]]
         yield ellipses.ellipse_transform(*frequencies, rng.uniform(0, 0.9, (3, 6)))
-        for step in (1, 2):
+        for steps in ((1, 1), (2, 2), (1, 3)):
             taps = complex_normal(rng, (2, 3, 3))
-            yield ellipses.weight(complex_normal(rng, (shape[1] + 2, shape[2] + 2)), taps, step)
+            yield ellipses.weight(complex_normal(rng, (shape[1] + 2, shape[2] + 2)), taps, steps)
         smaps = complex_normal(rng, (shape[0], 3, *shape[1:]), np.complex64)
         mask = rng.uniform(size=(1, shape[2])) < 0.6
         for drop in (0.0, 0.2):
