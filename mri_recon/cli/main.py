@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "Score methods on a folder of scans.",
     "train": "Train a network.",
     "mask": "Show or write a sampling mask.",
+    "simulate": "Write simulated scans with known truth.",
 }
 """Command names and their line in --help; each is a file of this folder, imported when it is run."""
 

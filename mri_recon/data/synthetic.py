@@ -17,6 +17,7 @@ and coils here are shapes of our own, measured on nobody.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,16 +60,17 @@ def synthetic_slice(
             "Give a height and width of 16 or more, one coil or more and noise of 0 or more."
         )
     shape = (FINER * height, FINER * width)
-    drawing = _drawing(rng, shape)
-    kspace = _band(drawing * _phase(rng, shape) * _coils(rng, shape, n_coils), height, width)
+    coil_images = drawing(rng, shape) * smooth_phase(rng, shape)
+    coil_images = coil_images * Coils.draw(rng, n_coils).at(*grid(shape))
+    kspace = band(coil_images, height, width)
     kspace /= rss(ifftc(kspace[None]))[0].max()
     kspace += noise * _complex_normal(rng, kspace.shape)
     return kspace, rss(ifftc(kspace[None]))[0].astype(np.float32)
 
 
-def _drawing(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
+def drawing(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
     """Magnitude of the object on the fine grid: zero outside the body, peak 1."""
-    y, x = _grid(shape)
+    y, x = grid(shape)
     body = _body(rng, y, x)
     kind = list(KINDS)[rng.integers(len(KINDS))]
     image = np.clip(KINDS[kind](rng, y, x), 0, None) * body
@@ -80,7 +82,7 @@ def _drawing(rng: np.random.Generator, shape: tuple[int, int]) -> Image:
     return image.astype(np.float32)
 
 
-def _grid(shape: tuple[int, int]) -> tuple[Image, Image]:
+def grid(shape: tuple[int, int]) -> tuple[Image, Image]:
     """Positions in fields of view, (height, 1) and (1, width), zero at the middle."""
     y, x = (((np.arange(n) - n // 2) / n).astype(np.float32) for n in shape)
     return y[:, None], x[None, :]
@@ -222,38 +224,55 @@ KINDS: dict[str, Callable[[np.random.Generator, Image, Image], Image]] = {
 """What is drawn inside the body, each as often: called with the generator and the grid."""
 
 
-def _phase(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:
+def smooth_phase(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:
     """Smooth phase of the object: a polynomial of second degree and a slow random field.
 
     From a few radians across the field of view, as in spin echoes, to tens, as in gradient echoes: those take
     the middle of a part's k-space outside the lines that are sampled densely, and that part goes dark.
     """
-    y, x = _grid(shape)
+    y, x = grid(shape)
     scale = np.exp(rng.uniform(0, np.log(8)))
     a, b, c, d, e = (np.float32(v) for v in scale * rng.normal(0, [1.5, 1.5, 3.0, 3.0, 3.0]))
     angle = a * y + b * x + c * y * y + d * x * x + e * x * y + np.float32(rng.uniform(0, 2 * np.pi))
     return _turn(angle + np.float32(rng.uniform(0, 0.3) * scale) * _fractal_field(rng, y, x, 3.0))
 
 
-def _coils(rng: np.random.Generator, shape: tuple[int, int], n_coils: int) -> NDArray[np.complex64]:
-    """Maps `(coil, height, width)`: one coil nearly uniform, several around the field of view."""
-    y, x = _grid(shape)
-    if n_coils == 1:
-        tilt = rng.normal(0, 0.3, 2).astype(np.float32)
-        uniform: Image = 1 + tilt[0] * y + tilt[1] * x
-        return uniform.astype(np.complex64)[None]
-    first = rng.uniform(0, 2 * np.pi)
-    reach = rng.uniform(0.3, 0.8)
-    maps = np.empty((n_coils, *shape), np.complex64)
-    for coil in range(n_coils):
-        angle = first + 2 * np.pi * coil / n_coils + rng.normal(0, 0.2)
-        cy, cx = rng.uniform(0.5, 0.75) * np.array([np.sin(angle), np.cos(angle)])
-        distance = ((y - np.float32(cy)) ** 2 + (x - np.float32(cx)) ** 2) / np.float32(reach**2)
-        ramp = rng.normal(0, 2, 2).astype(np.float32)
-        # Near a loop the field is even, far from it it falls as the cube of the distance.
-        maps[coil] = _turn(ramp[0] * y) * _turn(ramp[1] * x + np.float32(rng.uniform(0, 7)))
-        maps[coil] *= 1 / ((1 + distance) * np.sqrt(1 + distance))
-    return maps
+@dataclass(frozen=True)
+class Coils:
+    """Receivers around the field of view, `draw`n at random; `at` positions they are maps.
+
+    One coil is nearly uniform: 1 with a slope. Of several, each is a place, a reach, a phase ramp and a phase.
+    """
+
+    slope: Image | None
+    loops: tuple[tuple[float, float, Image, float], ...] = ()
+    reach: float = 1.0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, n_coils: int) -> Coils:
+        if n_coils == 1:
+            return cls(rng.normal(0, 0.3, 2).astype(np.float32))
+        first = rng.uniform(0, 2 * np.pi)
+        reach = rng.uniform(0.3, 0.8)
+        loops = []
+        for coil in range(n_coils):
+            angle = first + 2 * np.pi * coil / n_coils + rng.normal(0, 0.2)
+            cy, cx = rng.uniform(0.5, 0.75) * np.array([np.sin(angle), np.cos(angle)])
+            loops.append((cy, cx, rng.normal(0, 2, 2).astype(np.float32), rng.uniform(0, 7)))
+        return cls(None, tuple(loops), reach)
+
+    def at(self, y: Image, x: Image) -> NDArray[np.complex64]:
+        """Maps `(coil, height, width)` at positions (height, 1) and (1, width), in fields of view."""
+        if self.slope is not None:
+            uniform: Image = 1 + self.slope[0] * y + self.slope[1] * x
+            return uniform.astype(np.complex64)[None]
+        maps = np.empty((len(self.loops), y.shape[0], x.shape[1]), np.complex64)
+        for coil, (cy, cx, ramp, phase) in enumerate(self.loops):
+            distance = ((y - np.float32(cy)) ** 2 + (x - np.float32(cx)) ** 2) / np.float32(self.reach**2)
+            # Near a loop the field is even, far from it it falls as the cube of the distance.
+            maps[coil] = _turn(ramp[0] * y) * _turn(ramp[1] * x + np.float32(phase))
+            maps[coil] *= 1 / ((1 + distance) * np.sqrt(1 + distance))
+        return maps
 
 
 def _turn(angle: Image) -> NDArray[np.complex64]:
@@ -263,7 +282,7 @@ def _turn(angle: Image) -> NDArray[np.complex64]:
     return turned
 
 
-def _band(images: NDArray[np.complex64], height: int, width: int) -> NDArray[np.complex64]:
+def band(images: NDArray[np.complex64], height: int, width: int) -> NDArray[np.complex64]:
     """K-space of fine images, centred, cropped to the central `(height, width)` frequencies."""
     # What the first transform finds beyond the band is dropped before the second.
     fine_height, fine_width = images.shape[-2:]

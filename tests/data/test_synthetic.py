@@ -61,7 +61,7 @@ def test_each_kind_has_detail_inside_and_nothing_outside(kind, monkeypatch):
     monkeypatch.setattr(synthetic, "KINDS", {kind: KINDS[kind]})
     details = []
     for seed in range(8):
-        image = synthetic._drawing(np.random.default_rng(seed), (96, 80))
+        image = synthetic.drawing(np.random.default_rng(seed), (96, 80))
         assert image.max() == pytest.approx(1, abs=1e-6)
         assert image.min() == 0
         assert (image == 0).mean() > 0.15
@@ -80,9 +80,9 @@ def test_the_drawing_goes_beyond_the_measured_band():
     beyond = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        drawing = synthetic._drawing(rng, (64 * FINER, 64 * FINER)).astype(np.complex64)[None]
+        drawing = synthetic.drawing(rng, (64 * FINER, 64 * FINER)).astype(np.complex64)[None]
         whole = np.vdot(drawing, drawing).real
-        kept = np.linalg.norm(synthetic._band(drawing, 64, 64)) ** 2
+        kept = np.linalg.norm(synthetic.band(drawing, 64, 64)) ** 2
         beyond.append(1 - kept / whole)
     assert min(beyond) > 1e-4
     assert np.mean(beyond) > 3e-3
@@ -91,7 +91,7 @@ def test_the_drawing_goes_beyond_the_measured_band():
 def test_cropping_the_band_leaves_the_object_in_place():
     fine = np.zeros((1, 64, 60), np.complex64)
     fine[0, 40:44, 10:16] = 1  # pixels 20, 21 and 5, 6, 7 of the coarse grid, the middle at 16 and 15
-    image = np.abs(ifftc(synthetic._band(fine, 32, 30)))[0]
+    image = np.abs(ifftc(synthetic.band(fine, 32, 30)))[0]
     row, column = np.unravel_index(image.argmax(), image.shape)
     assert row in (20, 21)
     assert column in (5, 6, 7)

@@ -1,0 +1,381 @@
+"""Training and test sets of simulated scans: the same bytes for the same settings, whoever makes them, in any order.
+
+Each scan is drawn from a stream of its own, seeded with (seed, split, number), so that scans can be made side by side
+and a run that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_recon import __version__
+from mri_recon.data.magnitudes import Volume, find_volumes
+from mri_recon.data.phantom import KINDS as PHANTOMS
+from mri_recon.data.phantom import add_noise, clean_slices
+from mri_recon.data.scan import Header, Scan
+from mri_recon.data.storage import reconstruction_attributes, write_scan
+from mri_recon.data.synthetic import FINER, Coils, band, drawing, grid, smooth_phase
+from mri_recon.errors import MriReconError, OutputError, SettingsError, suggestion
+from mri_recon.files import make_folder, one_line
+from mri_recon.physics.coils import rss
+from mri_recon.physics.fourier import ifftc
+from mri_recon.physics.geometry import center_crop
+from mri_recon.solvers.threads import in_order, n_threads
+
+KINDS = (*PHANTOMS, "synthetic", "mixed")
+SPLITS = ("train", "val", "test")
+
+_OBJECT = 0.1
+"""Fraction of the brightest above which a pixel counts as the object's, for the signal-to-noise ratio."""
+
+_PROVENANCE = {
+    "head": "simulated: k-space in closed form of a random head made of ellipses, under smooth phase and coil maps",
+    "shepp-logan": "simulated: k-space in closed form of the Shepp-Logan phantom, under smooth phase and coil maps",
+    "synthetic": "simulated: random shapes and textures drawn twice as fine as k-space resolves, smooth phase, coils",
+    "image": "simulated: the magnitude image '{}' under smooth phase and coil maps, Fourier transformed",
+}
+
+_NOTICE = "Simulated k-space: scores on it do not carry over to measured scans."
+_CRIME = (
+    "Data crime: this k-space was made of magnitude images that had been reconstructed and processed before. Methods "
+    "score higher on it than on measured k-space (Shimron et al. 2022, PNAS 119:e2117203119); do not report such "
+    "scores as performance on MRI."
+)
+
+
+class CleanSlice(NamedTuple):
+    """Noise-free k-space `(coil, height, width)`, the object without coils, and coil maps where they are asked for."""
+
+    kspace: NDArray[np.complex64]
+    truth: NDArray[np.complex64]
+    smaps: NDArray[np.complex64] | None
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """What is simulated.
+
+    Parameters
+    ----------
+    kind
+        'head', 'shepp-logan', 'synthetic', or 'mixed': heads and synthetic images by turns of chance.
+    source
+        Magnitude volumes to use in place of a kind: a NIfTI file, a folder of PNG slices, or a folder of either.
+    n_slices
+        Slices a scan; of a volume from `source` the middle ones, None for all.
+    size
+        (height, width) of the images; None for 320×320, or that of the volume from `source`, which can be reduced
+        (its k-space is cropped) but not enlarged.
+    n_coils
+        One coil is stored without a coil axis.
+    snr
+        Lowest and highest signal-to-noise ratio, drawn for each scan: mean of the noise-free root-sum-of-squares
+        image over the object, over the standard deviation of the noise in the real part of one coil's image. inf
+        for none.
+    partial_fourier
+        Part of the phase-encoding lines that is measured, above 0.5; those missing are zero, at one end.
+    oversampling
+        Of the readout, 1 or 2: k-space is that many times as high as the images.
+    maps
+        Store coil maps, as large as k-space, too.
+    seed
+        Of everything.
+
+    Raises
+    ------
+    SettingsError
+        A value is out of range.
+    """
+
+    kind: str = "head"
+    source: Path | None = None
+    n_slices: int | None = 4
+    size: tuple[int, int] | None = None
+    n_coils: int = 8
+    snr: tuple[float, float] = (40.0, 40.0)
+    partial_fourier: float = 1.0
+    oversampling: int = 1
+    maps: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise SettingsError(
+                f"There is no kind '{self.kind}' of simulation. {suggestion(self.kind, KINDS)}"
+            )
+        if self.size is not None and min(self.size) < 16:
+            raise SettingsError(
+                f"size {self.size[0]}×{self.size[1]} is too small; use 16 pixels or more a side."
+            )
+        if self.n_slices is not None and self.n_slices < 1:
+            raise SettingsError(f"n_slices {self.n_slices} is below 1; ask for at least one slice.")
+        if self.n_coils < 1:
+            raise SettingsError(f"n_coils {self.n_coils} is below 1; ask for at least one coil.")
+        if not 0 < self.snr[0] <= self.snr[1]:
+            raise SettingsError(
+                f"snr {self.snr[0]:g} to {self.snr[1]:g} is no range; give one above 0, low end first."
+            )
+        if not 0.5 < self.partial_fourier <= 1:
+            raise SettingsError(
+                f"partial_fourier {self.partial_fourier:g} is out of range; use above 0.5, up to 1."
+            )
+        if self.oversampling not in (1, 2):
+            raise SettingsError(f"oversampling {self.oversampling} is not to be had; use 1 or 2.")
+        if self.seed < 0:
+            raise SettingsError(f"seed {self.seed} is negative; give 0 or more.")
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A scan to be made: its file, and what it is drawn from."""
+
+    path: Path
+    split: str
+    index: int
+    volume: Volume | None
+
+
+def simulated_scan(
+    settings: Simulation, split: str, index: int, name: str, volume: Volume | None = None
+) -> Scan:
+    """One scan of a set.
+
+    Returns
+    -------
+    Scan
+        With `truth`, and `target`: the root sum of squares of the noise-free coil images of all lines, so that an error
+        against it is error, not noise of the reference.
+
+    Raises
+    ------
+    ScanError
+        `volume` cannot be read.
+    SettingsError
+        `volume` is smaller than what is asked for.
+    """
+    rng = np.random.default_rng((settings.seed, SPLITS.index(split), index))
+    for_choices, for_noise, *streams = rng.spawn(5)
+    kind = settings.kind if volume is None else "image"
+    if kind == "mixed":
+        kind = ("head", "synthetic")[int(for_choices.integers(2))]
+    slices = _clean_slices(settings, kind, streams, volume)
+    kspace, target, truth, maps = [], [], [], []
+    for clean in slices:
+        shape = clean.kspace.shape[1] // settings.oversampling, clean.kspace.shape[2]
+        kspace.append(clean.kspace)
+        target.append(center_crop(rss(ifftc(clean.kspace[None]))[0], shape).astype(np.float32))
+        truth.append(clean.truth)
+        maps.append(clean.smaps)
+    low, high = settings.snr
+    snr = low if low == high else float(np.exp(for_choices.uniform(np.log(low), np.log(high))))
+    images = np.stack(target)
+    signal = float(images[images > _OBJECT * images.max()].mean())
+    height, width = kspace[0].shape[-2:]
+    first = width - round(settings.partial_fourier * width)
+    for one in kspace:
+        add_noise(one, signal / snr, for_noise)
+        one[..., :first] = 0
+    return Scan(
+        name=name,
+        kspace=np.stack(kspace),
+        target=images,
+        header=Header(
+            encoded=(height, width, 1),
+            recon=(*images.shape[1:], 1),
+            padding=(first, width) if first else None,
+        ),
+        acquisition=f"SIMULATED_{kind.upper().replace('-', '_')}",
+        smaps=np.stack([m for m in maps if m is not None]) if settings.maps else None,
+        truth=np.stack(truth),
+        n_coils_stored=0 if settings.n_coils == 1 else settings.n_coils,
+        attributes={
+            "provenance": _PROVENANCE[kind].format("" if volume is None else one_line(volume.name)),
+            "data_crime": _NOTICE if volume is None else _CRIME,
+            "simulation": _stamp(settings, split, index, volume),
+            "snr": snr,
+            "noise": signal / snr,
+            "mri_recon_version": __version__,
+        },
+    )
+
+
+def plan(settings: Simulation, output: str | Path, counts: dict[str, int]) -> list[Planned]:
+    """The scans of a set, in order.
+
+    Parameters
+    ----------
+    counts
+        Scans of each split. 'train' alone lies in `output` itself, several splits in folders of their names.
+
+    Raises
+    ------
+    SettingsError
+        More scans than there are volumes, or none at all.
+    ScanError
+        There are no volumes.
+    """
+    counts = {split: counts.get(split, 0) for split in SPLITS}
+    volumes = None if settings.source is None else find_volumes(settings.source)
+    total = sum(counts.values())
+    if total < 1 or min(counts.values()) < 0:
+        raise SettingsError("No scan was asked for; ask for at least one.")
+    if volumes is not None and total > len(volumes):
+        raise SettingsError(
+            f"{total} scans were asked for, {one_line(settings.source)} has {len(volumes)} volume(s), and no volume is "
+            "used twice. Ask for fewer."
+        )
+    alone = total == counts["train"]
+    planned: list[Planned] = []
+    for split in SPLITS:
+        folder = Path(output) if alone else Path(output) / split
+        for index in range(counts[split]):
+            volume = None if volumes is None else volumes[len(planned)]
+            stem = f"{settings.kind}_{index:05d}" if volume is None else volume.name
+            # The name seeds the mask, so it is another one in each split.
+            name = f"{stem}.h5" if alone else f"{split}_{stem}.h5"
+            planned.append(Planned(folder / name, split, index, volume))
+    return planned
+
+
+def simulate(
+    settings: Simulation,
+    output: str | Path,
+    counts: dict[str, int],
+    *,
+    overwrite: bool = False,
+    on_scan: Callable[[int, int, Path, bool], None] | None = None,
+) -> list[Path]:
+    """Write a set of simulated scans, several at a time, on as many threads as may be used.
+
+    Files that are there already, made with the same settings, are kept: a run that was stopped is taken up.
+
+    Parameters
+    ----------
+    counts
+        Scans of each split, as for `plan`.
+    on_scan
+        Called after each scan with how many are done, how many there are, its file, and whether it was made now.
+
+    Returns
+    -------
+    list of Path
+        All files of the set, in order.
+
+    Raises
+    ------
+    OutputError
+        A file cannot be written, or is there and was made otherwise.
+    SettingsError, ScanError
+        As for `plan` and `simulated_scan`.
+    """
+    planned = plan(settings, output, counts)
+    for folder in dict.fromkeys(one.path.parent for one in planned):
+        make_folder(folder)
+    kept = set() if overwrite else {one.path for one in planned if _is_there(settings, one)}
+
+    def make(one: Planned) -> bool:
+        if one.path in kept:
+            return False
+        scan = simulated_scan(settings, one.split, one.index, one.path.name, one.volume)
+        write_scan(one.path, scan, overwrite=overwrite)
+        return True
+
+    for done, (one, made) in enumerate(
+        zip(planned, in_order(make, planned, n_threads()), strict=True), start=1
+    ):
+        if on_scan is not None:
+            on_scan(done, len(planned), one.path, made)
+    return [one.path for one in planned]
+
+
+def _stamp(settings: Simulation, split: str, index: int, volume: Volume | None) -> str:
+    """What a scan was made of, as JSON: the same settings, the same text."""
+    values = asdict(settings) | {
+        "source": None if volume is None else volume.name,
+        "split": split,
+        "index": index,
+    }
+    values["snr"] = [str(value) for value in settings.snr]  # infinity is no JSON
+    return json.dumps(values, sort_keys=True)
+
+
+def _is_there(settings: Simulation, one: Planned) -> bool:
+    if not one.path.exists():
+        return False
+    advice = "Use another folder, or --overwrite to replace it."
+    try:
+        stamp = reconstruction_attributes(one.path).get("simulation")
+    except MriReconError as error:
+        raise OutputError(f"{one_line(one.path)} exists and is no scan of this set. {advice}") from error
+    if stamp != _stamp(settings, one.split, one.index, one.volume):
+        raise OutputError(f"{one_line(one.path)} exists and was made with other settings. {advice}")
+    return True
+
+
+def _clean_slices(
+    settings: Simulation, kind: str, streams: Sequence[np.random.Generator], volume: Volume | None
+) -> Iterator[CleanSlice]:
+    """Noise-free slices of one scan."""
+    shape = settings.size or (320, 320)
+    n_slices = settings.n_slices or 1
+    if kind in PHANTOMS:
+        for one in clean_slices(kind, streams, shape, n_slices, settings.n_coils, settings.oversampling):
+            smaps = one.smaps().astype(np.complex64) if settings.maps else None
+            yield CleanSlice(one.kspace, one.truth(), smaps)
+        return
+    for_images, for_phase, for_coils = streams
+    if volume is None:
+        fine = FINER * shape[0], FINER * shape[1]
+        images: Any = (drawing(for_images, fine) for _ in range(n_slices))
+    else:
+        images = volume.read()
+        fine = images.shape[1:]
+        shape = settings.size or fine
+        if shape[0] > fine[0] or shape[1] > fine[1] or min(fine) < 16:
+            raise SettingsError(
+                f"{one_line(volume.name)} is {fine[0]}×{fine[1]}, {shape[0]}×{shape[1]} pixels of at least 16 were "
+                "asked for: images are reduced, never enlarged. Give a smaller --size, or a larger image."
+            )
+        wanted = min(settings.n_slices or len(images), len(images))
+        start = (len(images) - wanted) // 2
+        images = images[start : start + wanted]
+    coils = Coils.draw(for_coils, settings.n_coils)
+    on_object = coils.at(*grid(fine))
+    phase = smooth_phase(for_phase, fine)
+    out = settings.oversampling * shape[0], shape[1]
+    smaps = coils.at(*_positions(shape, settings.oversampling)) if settings.maps else None
+    for image in images:
+        thing = (image * phase)[None]
+        both = np.concatenate([thing, thing * on_object])
+        kspace = _resolved(both, out, settings.oversampling)
+        yield CleanSlice(kspace[1:], ifftc(kspace[0]), smaps)
+
+
+def _positions(shape: tuple[int, int], oversampling: int) -> Any:
+    """Positions of the pixels in fields of view, over as many of them along height."""
+    rows = oversampling * shape[0]
+    y, x = (np.arange(rows) - rows // 2) / shape[0], (np.arange(shape[1]) - shape[1] // 2) / shape[1]
+    return y.astype(np.float32)[:, None], x.astype(np.float32)[None, :]
+
+
+def _resolved(
+    images: NDArray[np.complex64], shape: tuple[int, int], oversampling: int
+) -> NDArray[np.complex64]:
+    """K-space `shape` of finer images, of the same brightness, over `oversampling` times their field of view."""
+    height, width = images.shape[-2:]
+    if oversampling > 1:
+        rows = oversampling * height
+        padded = np.zeros((len(images), rows, width), np.complex64)
+        top = rows // 2 - height // 2
+        padded[:, top : top + height] = images
+        images = padded
+    kspace = band(images, *shape)
+    kspace *= np.float32(np.sqrt(shape[0] * shape[1] / (images.shape[-2] * images.shape[-1])))
+    return kspace

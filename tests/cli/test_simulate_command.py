@@ -1,0 +1,89 @@
+"""``mri-recon simulate``: a set that the other commands take."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from command_line import assert_one_line, run
+from PIL import Image
+
+from mri_recon.cli.simulate import _KINDS
+from mri_recon.data.simulate import KINDS
+from mri_recon.data.storage import read_scan
+
+SMALL = ["--slices", 1, "--size", "40x36", "--coils", 2]
+
+
+def test_a_set_that_the_other_commands_take(capsys, tmp_path):
+    options = [*SMALL, "--n-scans", 2, "--val", 1, "--snr", "30:60", "--oversampling", 2, "--maps"]
+    outcome = run(capsys, "simulate", "-o", tmp_path / "set", *options, "--json")
+    assert outcome.code == 0
+    told = json.loads(outcome.out)
+    assert [t["made"] for t in told] == [True] * 3
+    assert [p["file"] for p in told] == [
+        str(tmp_path / "set" / s / f"{s}_head_{i:05d}.h5")
+        for s, i in (("train", 0), ("train", 1), ("val", 0))
+    ]
+    assert "Wrote 3 simulated scans" in outcome.err
+    assert read_scan(told[0]["file"]).smaps.shape == (1, 2, 80, 36)
+    again = run(capsys, "simulate", "-o", tmp_path / "set", *options, "-v")
+    assert "Wrote 0 simulated scans" in again.err
+    assert "kept 3 that were there" in again.err
+    assert "Kept " in again.err
+    scored = run(capsys, "evaluate", tmp_path / "set" / "val", "--method", "zero-filled", "--json")
+    volumes = json.loads(scored.out)["volumes"]
+    assert [v["acquisition"] for v in volumes] == ["SIMULATED_HEAD"]
+    whole = run(
+        capsys, "evaluate", tmp_path / "set" / "val", "--method", "zero-filled", "--acceleration", 1, "--json"
+    )
+    assert json.loads(whole.out)["volumes"][0]["psnr"] > volumes[0]["psnr"] + 5
+    trained = run(
+        capsys, "train", "--data", tmp_path / "set" / "train", "-o", tmp_path / "run", "--epochs", 1, "--device", "cpu",
+        "--set", "network.channels=4", "--set", "network.levels=2", "--json",
+    )  # fmt: skip
+    assert trained.code == 0, trained.err
+
+
+def test_images_are_warned_of_and_options_reach_the_scan(capsys, tmp_path):
+    (tmp_path / "images").mkdir()
+    picture = np.zeros((40, 40), np.uint8)
+    picture[8:32, 8:32] = 200
+    for name in ("0.png", "1.png"):
+        Image.fromarray(picture).save(tmp_path / "images" / name)
+    arguments = [
+        "--from",
+        tmp_path / "images",
+        "--partial-fourier",
+        0.75,
+        "--coils",
+        1,
+        "--snr",
+        "inf",
+        "--seed",
+        4,
+    ]
+    outcome = run(capsys, "simulate", "-o", tmp_path / "set", *arguments)
+    assert outcome.code == 0, outcome.err
+    assert "Warning: this k-space was made of processed images" in outcome.err
+    scan = read_scan(tmp_path / "set" / "images.h5")
+    assert (scan.kspace.shape, scan.n_coils_stored, scan.header.padding) == ((2, 1, 40, 40), 0, (10, 40))
+    assert json.loads(scan.attributes["simulation"])["seed"] == 4
+    assert scan.attributes["noise"] == 0
+
+
+def test_mistakes_are_one_line(capsys, tmp_path):
+    for options, words in (
+        (["--size", "320"], "expected height and width such as 320x256"),
+        (["--snr", "high"], "a range such as 20:80"),
+        (["--kind", "brain"], "'brain' is not one of"),
+        (["--partial-fourier", "0.3"], "above 0.5"),
+        (["--n-scans", 0], "at least one"),
+        (["--from", tmp_path / "nowhere"], "does not exist"),
+    ):
+        assert_one_line(run(capsys, "simulate", "-o", tmp_path / "set", *options), words)
+    assert not (tmp_path / "set").exists()
+
+
+def test_the_command_lists_the_kinds_there_are():
+    assert _KINDS == KINDS
