@@ -31,9 +31,12 @@ METHODS = {
     "wavelet": Entry("mri_recon.methods.wavelet:Wavelet", "compressed sensing with wavelets"),
     "sense": Entry("mri_recon.methods.sense:Sense", "CG-SENSE, least squares over coils"),
     "unet": Entry("mri_recon.methods.unet:UNetMethod", "U-Net on the zero-filled image (learned)"),
+    "varnet": Entry(
+        "mri_recon.methods.varnet:VarNetMethod", "unrolled network with the physics inside (learned)"
+    ),
 }
 
-LEARNED_METHODS = frozenset({"unet"})
+LEARNED_METHODS = frozenset({"unet", "varnet"})
 
 MASKS = {
     "random": Entry("mri_recon.physics.masks:RandomMask", "random columns around a full centre"),
@@ -49,6 +52,12 @@ NETWORKS = {
     "unet": Entry("mri_recon.networks.unet:UNet", "U-Net with group normalisation"),
     "varnet": Entry("mri_recon.networks.varnet:VarNet", "unrolled network with the physics inside"),
 }
+
+FOREIGN_NETWORKS = {
+    "fastmri-unet": Entry("mri_recon.networks.fastmri:FastMRIUNet", "fastMRI's U-Net"),
+    "fastmri-varnet": Entry("mri_recon.networks.fastmri:FastMRIVarNet", "fastMRI's end-to-end VarNet"),
+}
+"""Networks of others, whose weights are recognised by the names in them: not trained here."""
 
 
 def look_up(kind: str, table: dict[str, Entry], name: str) -> Any:

@@ -427,7 +427,7 @@ def _volume_score(scan: Scan, result: Reconstruction, metrics: Metrics) -> Volum
         psnr=metrics.psnr,
         ssim=metrics.ssim,
         seconds=result.seconds,
-        converged=all(c.converged for c in result.convergence) if result.convergence else None,
+        converged=result.converged,
     )
 
 

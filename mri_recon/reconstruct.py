@@ -26,7 +26,7 @@ from mri_recon.methods.base import Convergence, Method
 from mri_recon.metrics import Metrics, score
 from mri_recon.physics.coils import rss
 from mri_recon.physics.espirit import estimate_maps
-from mri_recon.physics.fourier import Array, ifftc
+from mri_recon.physics.fourier import Array, fftc, ifftc
 from mri_recon.physics.geometry import center_crop
 from mri_recon.physics.masks import Columns, SamplingMask, center_run
 from mri_recon.solvers.arrays import array_namespace
@@ -50,7 +50,7 @@ class Reconstruction:
     metrics
         None where the scan has no target, or none that can be scored against (`notes` say why).
     convergence
-        One entry a slice for methods that iterate, else empty.
+        One entry a slice for methods that iterate, or report how well they agree with the data, else empty.
     notes
         What had to be assumed, one sentence each.
     """
@@ -66,6 +66,12 @@ class Reconstruction:
     seconds: float
     convergence: tuple[Convergence, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def converged(self) -> bool | None:
+        """Whether every slice converged; None for methods that do not iterate."""
+        known = [c.converged for c in self.convergence if c.converged is not None]
+        return all(known) if known else None
 
 
 def reconstruct(
@@ -291,9 +297,16 @@ def _reconstruct_slice(
         smaps = to_device(smaps, device)
     elif method.needs_smaps and scan.n_coils > 1:
         smaps = estimate_maps(kspace, columns)
+    if method.crops_first:
+        kspace = fftc(center_crop(ifftc(kspace), scan.crop_shape))
+        mask = array_namespace(mask).ones_like(mask[..., : kspace.shape[-1]])
     image = method(kspace, mask, smaps if method.needs_smaps else None, convergence.append)
     xp = array_namespace(image)
-    magnitude = to_numpy(xp.abs(center_crop(image, scan.crop_shape))) * scale[:, 0]
+    image = center_crop(image, scan.crop_shape)
+    # A network's image is real, and may be negative where fastMRI's is.
+    magnitude = (
+        to_numpy(xp.abs(image) if xp.isdtype(image.dtype, "complex floating") else image) * scale[:, 0]
+    )
     if not np.isfinite(magnitude).all():
         raise ScanError(
             f"{scan.name}, slice {index}: the reconstruction is not finite. Look at the scan's values."

@@ -180,7 +180,11 @@ def torch_only_where_learned(modules: dict[str, Module], package: str) -> list[s
     learned = {name.partition(".")[2] for name in LEARNED}
     return _import_outside(
         modules,
-        lambda m: m.room in ("networks", "training", "checkpoint") or m.name in learned,
+        lambda m: (
+            m.room in ("networks", "training", "checkpoint")
+            or m.name in learned
+            or m.name == "methods.learned"
+        ),
         "torch",
         at_start=True,
     )

@@ -204,9 +204,9 @@ def _entry(result: Reconstruction, path: Path, target: Path) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         **{name: v if v is None or math.isfinite(v) else None for name, v in metrics.items()},
         "weight": _weights(result),
-        "iterations": [c.iterations for c in result.convergence] or None,
+        "iterations": [c.iterations for c in result.convergence if c.iterations is not None] or None,
         "residual": max(c.residual for c in result.convergence) if result.convergence else None,
-        "converged": all(c.converged for c in result.convergence) if result.convergence else None,
+        "converged": result.converged,
         "notes": list(result.notes),
     }
 

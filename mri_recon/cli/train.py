@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from mri_recon.catalog import NETWORKS, look_up
 from mri_recon.cli import options
 from mri_recon.cli.console import progress, result_json, say
 from mri_recon.errors import SettingsError
@@ -87,7 +88,7 @@ def command(
         f"zero-filled {result.zero_filled.psnr:.2f} dB and {result.zero_filled.ssim:.4f}."
     )
     say(f"Weights: {result.weights}")
-    method = settings.network.name
+    method = look_up("network", NETWORKS, settings.network.name).method
     say(f"Next: mri-recon reconstruct scan.h5 --method {method} --weights {result.weights} -o out")
     say(f"      mri-recon evaluate --method zero-filled --method {method} --weights {result.weights}")
     if as_json:

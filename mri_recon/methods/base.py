@@ -19,14 +19,15 @@ from mri_recon.physics.fourier import Array
 
 @dataclass(frozen=True)
 class Convergence:
-    """How an iterative method ended, for a batch of slices.
+    """How a method ended, for a batch of slices.
 
-    `weight` is the strength of the regularisation, where the method chose it itself.
+    `iterations` and `converged` are None for methods that do not iterate; `weight` is the strength of the
+    regularisation, where the method chose it itself.
     """
 
-    iterations: int
+    iterations: int | None
     residual: float
-    converged: bool
+    converged: bool | None
     weight: float | None = None
 
 
@@ -71,6 +72,8 @@ class Method(ABC):
     """
 
     needs_smaps: ClassVar[bool] = False
+    crops_first: ClassVar[bool] = False
+    """Whether it expects k-space of the image cropped to its final size, all of it taken for acquired."""
     learned: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 CHANNELS_PER_GROUP = 32
 LEAK = 0.2
 
-NormName = Literal["group", "instance", "none"]
+NormName = Literal["group", "instance", "batch", "layer", "none"]
 
 
 def group_norm(n_channels: int) -> nn.GroupNorm:
@@ -27,6 +27,11 @@ def group_norm(n_channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(n_channels // CHANNELS_PER_GROUP if divisible else 1, n_channels)
 
 
+def layer_norm(n_channels: int) -> nn.GroupNorm:
+    """Layer normalisation: over all channels and pixels of an image, with a gain and bias a channel."""
+    return nn.GroupNorm(1, n_channels)
+
+
 def _identity(n_channels: int) -> nn.Identity:
     return nn.Identity()
 
@@ -34,6 +39,8 @@ def _identity(n_channels: int) -> nn.Identity:
 NORMS: dict[NormName, Callable[[int], nn.Module]] = {
     "group": group_norm,
     "instance": nn.InstanceNorm2d,
+    "batch": nn.BatchNorm2d,
+    "layer": layer_norm,
     "none": _identity,
 }
 """Normalisation layers by name, each made from a number of channels."""
@@ -103,3 +110,9 @@ def to_channels(image: Tensor) -> Tensor:
 def to_complex(features: Tensor) -> Tensor:
     """Complex image of two feature maps, the inverse of `to_channels`; float32 whatever autocast made of them."""
     return torch.view_as_complex(features.float().permute(0, 2, 3, 1).contiguous())
+
+
+def relative_residual(misfit: Tensor, data: Tensor) -> Tensor:
+    """Norm of what is missed over that of the data, for each slice of `(slice, …)`; 0 for an empty one."""
+    sizes = [x.abs().square().flatten(1).sum(1).sqrt() for x in (misfit, data)]
+    return sizes[0] / torch.where(sizes[1] > 0, sizes[1], torch.ones_like(sizes[1]))

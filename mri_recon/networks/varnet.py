@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, cast
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from mri_recon.errors import SettingsError
-from mri_recon.networks.layers import NormName, to_channels, to_complex
+from mri_recon.networks.layers import NormName, relative_residual, to_channels, to_complex
+from mri_recon.networks.maps import MapsNetwork, unit_norm
 from mri_recon.networks.unet import UNetCore
 from mri_recon.physics.coils import combine, expand, rss
 from mri_recon.physics.fourier import filtered, ifftc
@@ -20,6 +21,7 @@ from mri_recon.solvers.cg import conjugate_gradient
 START_ITERATIONS = 6
 START_L2_WEIGHT = 0.01
 N_CONDITIONS = 2
+MAPS_CHANNELS = 8
 NOISE_RANGE = (-3.5, -0.5)
 """Decimal logarithms of the least and most noise that the network is told of, relative to the image."""
 
@@ -100,6 +102,8 @@ class VarNet(nn.Module):
         Normalisation layers of the U-Nets.
     dropout
         Probability that a feature map is zeroed in training.
+    maps
+        Where coil maps come from: "espirit" for those it is given, or a small "network" of its own.
 
     References
     ----------
@@ -108,7 +112,8 @@ class VarNet(nn.Module):
     .. [2] Sriram et al. (2020), End-to-end variational networks for accelerated MRI reconstruction, MICCAI.
     """
 
-    needs_smaps = True
+    method = "varnet"
+    crops_first = False
 
     def __init__(
         self,
@@ -119,8 +124,13 @@ class VarNet(nn.Module):
         memory: Annotated[int, Field(ge=0, le=512)] = 8,
         norm: NormName = "group",
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
+        maps: Literal["espirit", "network"] = "espirit",
     ) -> None:
         super().__init__()
+        self.needs_smaps = maps == "espirit"
+        self.maps_network = (
+            None if self.needs_smaps else MapsNetwork(channels=MAPS_CHANNELS, levels=levels, norm=norm)
+        )
         # The last cascade's memory is the noise floor of the image.
         memories = [0, *[memory] * (cascades - 1), 1]
         self.cascades = nn.ModuleList(
@@ -140,7 +150,7 @@ class VarNet(nn.Module):
         mask
             `(1 or slice, 1, 1, width)` bool, True where acquired.
         smaps
-            Coil maps `(slice, coil, height, width)`; one coil needs none.
+            Coil maps `(slice, coil, height, width)`. One coil needs none, nor does a network that estimates them.
 
         Returns
         -------
@@ -152,7 +162,23 @@ class VarNet(nn.Module):
         SettingsError
             Several coils without maps.
         """
+        return _magnitude(self._unroll(kspace, mask, smaps))
+
+    def with_residual(
+        self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        r"""The image, and how well the cascades' own image agrees with the data of each slice.
+
+        :math:`\|MFSx - y\| / \|y\|`, `(slice,)`, before what was acquired is put back; after that it is zero.
+        """
+        unrolled = self._unroll(kspace, mask, smaps)
+        predicted = filtered(expand(unrolled.image, unrolled.maps), mask, axes=(-1,))
+        return _magnitude(unrolled), relative_residual(predicted - unrolled.coil_images, unrolled.coil_images)
+
+    def _unroll(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _Unrolled:
         kspace = kspace * mask
+        if self.maps_network is not None and kspace.shape[1] > 1:
+            smaps = self.maps_network(kspace, mask)
         maps = unit_maps(smaps, kspace)
         coil_images = ifftc(kspace)
         true_scale = brightness(rss(coil_images))
@@ -168,13 +194,27 @@ class VarNet(nn.Module):
         memory = conditions.new_zeros((len(image), 0, *image.shape[-2:]))
         for cascade in self.cascades:
             image, memory = cascade(image, A.normal(image) - zero_filled, memory, conditions)
+        return _Unrolled(image, memory[:, 0], coil_images, maps, mask, true_scale)
 
-        completed = complete(coil_images, image, maps, mask)
-        missing = (~mask).float().mean(-1)
-        floor = missing * (FLOOR_GAIN * memory[:, 0]) ** 2
-        # A root of exactly zero has no gradient.
-        power = completed.real.square() + completed.imag.square()
-        return torch.sqrt(power.sum(dim=1) + floor + EPSILON**2) * true_scale
+
+class _Unrolled(NamedTuple):
+    """What the cascades leave: image and root of the noise floor, with zero-filled coil images, maps and scale."""
+
+    image: Tensor
+    floor: Tensor
+    coil_images: Tensor
+    maps: Tensor
+    mask: Tensor
+    scale: Tensor
+
+
+def _magnitude(unrolled: _Unrolled) -> Tensor:
+    image, floor, coil_images, maps, mask, scale = unrolled
+    completed = complete(coil_images, image, maps, mask)
+    missing = (~mask).float().mean(-1)
+    power = completed.real.square() + completed.imag.square()
+    # A root of exactly zero has no gradient.
+    return torch.sqrt(power.sum(dim=1) + missing * (FLOOR_GAIN * floor) ** 2 + EPSILON**2) * scale
 
 
 FLOOR_GAIN = 0.1
@@ -190,11 +230,10 @@ def unit_maps(smaps: Tensor | None, kspace: Tensor) -> Tensor:
         if kspace.shape[1] > 1:
             raise SettingsError(
                 f"A VarNet needs coil maps for k-space of {kspace.shape[1]} coils, and got none. Estimate them with "
-                "mri_recon.physics.espirit.estimate_maps."
+                'mri_recon.physics.espirit.estimate_maps, or train a network with maps = "network".'
             )
         return kspace.new_ones((1, 1, 1, 1))
-    norm = cast(Tensor, rss(smaps))[:, None]
-    return smaps / norm.clamp(min=torch.finfo(norm.dtype).tiny)
+    return unit_norm(smaps)
 
 
 def brightness(image: Tensor) -> Tensor:

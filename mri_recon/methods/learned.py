@@ -1,0 +1,116 @@
+"""What all learned methods share: weights from a file, and the network in them called on numpy or torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mri_recon.checkpoint import load_network
+from mri_recon.errors import WeightsError
+from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.physics.fourier import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedMethod(Method):
+    """A trained network as a method. Subclasses say by `network` whose networks they take: those that name it.
+
+    Whether coil maps are needed, and whether images are cropped beforehand, depends on the network.
+    """
+
+    learned: ClassVar[bool] = True
+    network: ClassVar[str]
+
+    weights: Path | None = setting(None, "weights file that `mri-recon train` or fastMRI wrote", Path)
+
+    @property
+    def needs_smaps(self) -> bool:  # type: ignore[override]  # known from the weights alone
+        """Whether the network is to be given coil maps."""
+        return bool(self.load().needs_smaps)
+
+    @property
+    def crops_first(self) -> bool:  # type: ignore[override]  # known from the weights alone
+        """Whether the network expects the image cropped to its final size."""
+        return bool(self.load().crops_first)
+
+    def load(self, device: torch.device | str = "cpu") -> nn.Module:
+        """The network with its weights, kept for the next call.
+
+        Raises
+        ------
+        WeightsError
+            The weights cannot be used, or are those of another method's network.
+        """
+        path = self.weights or shipped_weights(self.network)
+        network = _cached_network(path, _changed(path), str(device))
+        if network.method != self.network:
+            raise WeightsError(
+                f"{path} holds a network of method '{network.method}', and this is method '{self.network}'. "
+                f"Use --method {network.method}, or other weights."
+            )
+        return network
+
+    def __call__(
+        self,
+        kspace: Array,
+        mask: Array,
+        smaps: Array | None,
+        report: Report | None = None,
+    ) -> Array:
+        """Reconstruct a batch of slices; numpy gives numpy, torch gives torch on the same device.
+
+        Raises
+        ------
+        WeightsError
+            The weights cannot be used, or are those of another method's network.
+        """
+        network = self.load(kspace.device if isinstance(kspace, Tensor) else "cpu")
+        inputs = _tensor(kspace), _tensor(mask), None if smaps is None else _tensor(smaps)
+        with torch.inference_mode():
+            if report is None or not hasattr(network, "with_residual"):
+                image = network(*inputs)
+            else:
+                image, residual = network.with_residual(*inputs)  # type: ignore[operator]  # a method of its own
+                report(Convergence(None, float(residual.max()), None))
+        return image if isinstance(kspace, Tensor) else image.numpy()
+
+
+def shipped_weights(method: str) -> Path:
+    """File with the weights that come with mri-recon.
+
+    Raises
+    ------
+    WeightsError
+        This installation has none for the method.
+    """
+    path = Path(str(resources.files("mri_recon") / "weights" / f"{method}.safetensors"))
+    if not path.is_file():
+        raise WeightsError(
+            f"This installation comes without weights for '{method}': {path} is missing. Train a network with "
+            f"`mri-recon train configs/{method}.toml`, and name its best.safetensors by --weights."
+        )
+    return path
+
+
+def _changed(path: Path) -> int:
+    """When the file was last written: part of the cache's key, so that new weights are read again."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0  # load_network says what is wrong
+
+
+@lru_cache(maxsize=4)
+def _cached_network(path: Path, changed: int, device: str) -> nn.Module:
+    return load_network(path, device)[0]
+
+
+def _tensor(array: Any) -> Tensor:
+    return array if isinstance(array, Tensor) else torch.from_numpy(np.ascontiguousarray(array))

@@ -1,0 +1,126 @@
+import numpy as np
+import pytest
+import torch
+
+from mri_recon.checkpoint import WeightsInfo, save_weights
+from mri_recon.data.phantom import sample_scan
+from mri_recon.data.scan import Header, Scan
+from mri_recon.errors import SettingsError, WeightsError
+from mri_recon.methods import learned
+from mri_recon.methods.varnet import VarNetMethod
+from mri_recon.networks.fastmri import FastMRIUNet, FastMRIVarNet
+from mri_recon.physics.espirit import estimate_maps
+from mri_recon.physics.fourier import fftc
+from mri_recon.physics.geometry import center_crop
+from mri_recon.physics.masks import generate_mask
+from mri_recon.reconstruct import reconstruct
+from mri_recon.settings import network_settings
+
+SMALL = {"cascades": 2, "channels": 4, "levels": 2, "memory": 2}
+
+
+def write_weights(path, **settings):
+    torch.manual_seed(0)
+    made = network_settings("varnet")(**{**SMALL, **settings})
+    network = made.build().eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+    save_weights(path, network, WeightsInfo(made))
+    return network
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "varnet.safetensors"
+    write_weights(path)
+    return path
+
+
+def scan_of(n_coils):
+    return sample_scan(height=40, width=33, n_slices=2, n_coils=n_coils)
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_it_is_the_network_with_maps_of_the_centre_lines(tmp_path, n_coils):
+    network = write_weights(tmp_path / "varnet.safetensors")
+    scan = scan_of(n_coils)
+    found = reconstruct(scan, "varnet", weights=tmp_path / "varnet.safetensors", seed=3, center_fraction=0.15)
+    columns = generate_mask("random", 33, 4, 0.15, seed=3)
+    kspace = np.asarray(scan.kspace[:1]) * columns
+    maps = torch.from_numpy(estimate_maps(kspace, columns)) if n_coils > 1 else None
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(kspace), torch.from_numpy(columns)[None, None, None], maps)
+    expected = center_crop(expected, found.image.shape[1:]).numpy()
+    np.testing.assert_allclose(found.image[:1], expected, rtol=1e-3, atol=1e-4 * expected.max())
+    assert [c.iterations for c in found.convergence] == [None, None]
+    assert all(0 < c.residual < 5 for c in found.convergence)
+    assert found.converged is None
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_every_line_acquired_gives_the_fully_sampled_image(weights, n_coils):
+    scan = scan_of(n_coils)
+    full = reconstruct(scan, "zero-filled", acceleration=1).image
+    image = reconstruct(scan, "varnet", weights=weights, acceleration=1).image
+    np.testing.assert_allclose(image, full, rtol=0, atol=1e-4 * full.max())
+
+
+def test_a_network_with_maps_of_its_own_wants_none(tmp_path):
+    path = tmp_path / "own.safetensors"
+    write_weights(path, maps="network")
+    assert VarNetMethod(weights=path).needs_smaps is False
+    scan = scan_of(3)
+    image = reconstruct(scan, "varnet", weights=path).image
+    assert np.isfinite(image).all()
+    with pytest.raises(SettingsError, match="uses no coil maps"):
+        reconstruct(scan, "varnet", weights=path, smaps=np.ones_like(scan.kspace))
+
+
+def test_weights_of_another_method_say_which(weights):
+    with pytest.raises(
+        WeightsError, match=r"holds a network of method 'varnet'.*method 'unet'.*--method varnet"
+    ):
+        reconstruct(scan_of(1), "unet", weights=weights)
+
+
+def test_missing_weights_say_how_to_train(monkeypatch, tmp_path):
+    monkeypatch.setattr(learned.resources, "files", lambda package: tmp_path)
+    with pytest.raises(
+        WeightsError, match=r"without weights for 'varnet'.*mri-recon train configs/varnet\.toml"
+    ):
+        reconstruct(scan_of(1), "varnet")
+
+
+def test_fastmris_unet_sees_the_cropped_image(tmp_path):
+    """fastMRI crops before its network, not after: to the header's size, and negative values stay."""
+    torch.manual_seed(1)
+    network = FastMRIUNet(4, 2).eval()
+    network.up_conv[-1][1].weight.data *= 5
+    torch.save(network.state_dict(), tmp_path / "theirs.pt")
+    scan = scan_of(2)
+    scan = Scan(scan.name, scan.kspace, header=Header(recon=(24, 20, 1)))
+    found = reconstruct(scan, "unet", weights=tmp_path / "theirs.pt", seed=0)
+    columns = generate_mask("random", 33, 4, 0.08, seed=0)
+    zero_filled = np.fft.fftshift(
+        np.fft.ifft2(np.fft.ifftshift(scan.kspace * columns, axes=(-2, -1)), norm="ortho"), axes=(-2, -1)
+    )
+    cropped = fftc(center_crop(zero_filled, (24, 20))).astype(np.complex64)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(cropped), torch.ones(1, 1, 1, 20, dtype=torch.bool), None).numpy()
+    assert found.image.shape == (2, 24, 20)
+    np.testing.assert_allclose(found.image, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert (expected < -0.01 * expected.max()).any()
+
+
+def test_fastmris_varnet_is_recognised(tmp_path):
+    torch.manual_seed(1)
+    network = FastMRIVarNet(2, 4, 2, 4, 2).eval()
+    torch.save(network.state_dict(), tmp_path / "theirs.pt")
+    scan = scan_of(3)
+    found = reconstruct(scan, "varnet", weights=tmp_path / "theirs.pt", seed=0, center_fraction=0.2)
+    columns = torch.from_numpy(generate_mask("random", 33, 4, 0.2, seed=0))[None, None, None]
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(np.asarray(scan.kspace)), columns)
+    expected = center_crop(expected, found.image.shape[1:]).numpy()
+    np.testing.assert_allclose(found.image, expected, rtol=0, atol=1e-3 * expected.max())
