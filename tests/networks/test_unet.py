@@ -2,10 +2,10 @@ import pytest
 import torch
 
 from mri_recon.errors import SettingsError
-from mri_recon.networks.layers import group_norm
+from mri_recon.networks.layers import NORMS, group_norm, layer_norm
 from mri_recon.networks.unet import UNet, UNetCore
 from mri_recon.physics.coils import rss
-from mri_recon.physics.fourier import ifftc
+from mri_recon.physics.fourier import fftc, ifftc
 
 
 def scan(n_slices=2, n_coils=3, height=32, width=32, seed=0):
@@ -46,8 +46,22 @@ def test_group_norm_has_32_channels_a_group(channels, groups):
     assert group_norm(channels).num_groups == groups
 
 
+def test_norms_normalise_over_what_they_are_named_after():
+    x = 3 + 2 * torch.randn(5, 64, 8, 8, generator=torch.Generator().manual_seed(0))
+    x = x * torch.arange(1, 65)[:, None, None]
+    axes = {"instance": (2, 3), "layer": (1, 2, 3), "batch": (0, 2, 3)}
+    for norm, over in axes.items():
+        y = NORMS[norm](64)(x)
+        assert y.mean(dim=over).abs().max() < 1e-4, norm
+        assert (y.var(dim=over, unbiased=False) - 1).abs().max() < 1e-3, norm
+    groups = NORMS["group"](64)(x).reshape(5, 2, 32, 8, 8)
+    assert (groups.var(dim=(2, 3, 4), unbiased=False) - 1).abs().max() < 1e-3
+    assert torch.equal(NORMS["none"](64)(x), x)
+    assert layer_norm(64).num_groups == 1
+
+
 @pytest.mark.parametrize("residual", [True, False])
-@pytest.mark.parametrize("norm", ["group", "instance", "none"])
+@pytest.mark.parametrize("norm", list(NORMS))
 def test_scaling_kspace_scales_the_image(norm, residual):
     torch.manual_seed(0)
     network = UNet(4, 2, norm=norm, residual=residual).eval()
@@ -95,3 +109,65 @@ def test_an_empty_slice_stays_finite():
 def test_too_small_an_image_is_an_error():
     with pytest.raises(SettingsError, match=r"3 levels needs images of 8×8 .* this one is 7×32"):
         UNet(4, 3)(*scan(height=7), None)
+
+
+def consistent(data_consistency, seed=0):
+    torch.manual_seed(seed)
+    network = UNet(4, 2, data_consistency=data_consistency).eval()
+    network.unet.up_conv[-1][1].weight.data *= 3
+    return network
+
+
+def test_hard_consistency_puts_the_acquired_columns_back():
+    kspace, mask = scan(2, 1)
+    free, hard = consistent("none"), consistent("hard")
+    with torch.inference_mode():
+        coil_images = hard._coil_images(ifftc(kspace * mask), mask)
+        found, expected = fftc(coil_images), fftc(free._coil_images(ifftc(kspace * mask), mask))
+        image, residual = hard.with_residual(kspace, mask)
+        _, missed = free.with_residual(kspace, mask)
+    torch.testing.assert_close(found, torch.where(mask, kspace, expected), rtol=0, atol=1e-4)
+    assert (residual < 1e-5).all()
+    assert (missed > 0.05).all()
+    torch.testing.assert_close(image, coil_images.abs()[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_soft_consistency_lies_between_and_its_weight_is_trained():
+    kspace, mask = scan(2, 3)
+    networks = {name: consistent(name) for name in ("none", "soft", "hard")}
+    with torch.inference_mode():
+        residuals = {name: n.with_residual(kspace, mask)[1] for name, n in networks.items()}
+    # A weight of one: half of the misfit is taken away.
+    torch.testing.assert_close(residuals["soft"], residuals["none"] / 2, rtol=1e-3, atol=0)
+    assert (residuals["hard"] < 1e-5).all()
+    networks["soft"].train()(kspace, mask, None).square().sum().backward()
+    assert networks["soft"].dc_weight.grad.isfinite()
+    assert networks["soft"].dc_weight.grad != 0
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_with_hard_consistency_a_fully_sampled_scan_comes_back(n_coils):
+    kspace, mask = scan(2, n_coils, 33, 30)
+    with torch.inference_mode():
+        image = consistent("hard")(kspace, torch.ones_like(mask), None)
+    torch.testing.assert_close(image, rss(ifftc(kspace)), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("data_consistency", ["none", "soft", "hard"])
+def test_the_image_with_a_residual_is_the_image_without(data_consistency):
+    network = consistent(data_consistency)
+    kspace, mask = scan(2, 3)
+    with torch.inference_mode():
+        image = network(kspace, mask, None)
+        torch.testing.assert_close(network.with_residual(kspace, mask)[0], image, rtol=1e-4, atol=1e-5)
+        scaled = network(1e-7 * kspace, mask, None)
+    torch.testing.assert_close(scaled, 1e-7 * image, rtol=1e-3, atol=1e-11)
+
+
+@pytest.mark.parametrize("data_consistency", ["soft", "hard"])
+def test_gradients_are_finite_where_nothing_was_measured(data_consistency):
+    kspace, mask = scan()
+    kspace[1] = 0
+    network = consistent(data_consistency).train()
+    network(kspace, mask, None).sum().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters())

@@ -6,6 +6,7 @@ import torch
 
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
+from mri_recon.networks.maps import center_columns
 from mri_recon.networks.varnet import VarNet, brightness, complete, conditions_of, unit_maps
 from mri_recon.physics.coils import rss
 from mri_recon.physics.espirit import estimate_maps
@@ -162,3 +163,44 @@ def test_the_network_is_told_acceleration_and_noise():
     found = conditions_of(kspace, mask)
     torch.testing.assert_close(found[:, 0], torch.tensor([1 / 4, 3 / 4]))
     assert found[1, 1] - found[0, 1] == pytest.approx(2 / 3, abs=0.02)  # two of three decades
+
+
+def test_a_network_of_its_own_estimates_maps_and_is_trained_with_the_rest():
+    kspace, mask, maps, target = problem(3, 48, 48, noise=0.0)
+    torch.manual_seed(0)
+    network = VarNet(**SMALL, maps="network")
+    assert not network.needs_smaps
+    estimated = network.maps_network(kspace, mask)
+    torch.testing.assert_close(rss(estimated), torch.ones(1, 48, 48))
+    # Even untrained they resemble ESPIRiT's: close to the low-resolution coil images, divided by their RSS.
+    network.maps_network.unet.up_conv[-1][1].weight.data *= 0.1
+    network.maps_network.unet.up_conv[-1][1].bias.data.zero_()
+    agreement = (network.maps_network(kspace, mask).conj() * maps).sum(1).abs()
+    assert (agreement * target).sum() / target.sum() > 0.95
+    wild(network)(kspace, mask, None).sum().backward()
+    gradients = [p.grad for p in network.maps_network.parameters()]
+    assert all(g.isfinite().all() for g in gradients)
+    assert sum(g.abs().sum() for g in gradients) > 0
+    with torch.inference_mode():
+        torch.testing.assert_close(network(kspace, torch.ones_like(mask)), target, rtol=0, atol=1e-5)
+
+
+def test_center_columns():
+    masks = torch.tensor([[1, 0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1], [1, 1, 1, 0, 1, 1, 1]]).bool()
+    expected = torch.tensor([[0, 0, 1, 1, 1, 1, 0], [1, 1, 1, 1, 1, 1, 1], [0, 0, 0, 0, 0, 0, 0]]).bool()
+    assert torch.equal(center_columns(masks), expected)
+
+
+def test_the_residual_is_how_much_of_the_data_the_cascades_miss():
+    kspace, mask, maps, _ = problem(1)
+    network = wild(VarNet(**SMALL))
+    with torch.inference_mode():
+        image, residual = network.with_residual(kspace, mask, maps)
+        torch.testing.assert_close(image, network(kspace, mask, maps))
+        unrolled = network._unroll(kspace, mask, maps)
+        misfit = mask * fftc(unrolled.image * unrolled.scale)[:, None] - mask * kspace
+    expected = misfit.abs().square().sum().sqrt() / (mask * kspace).abs().square().sum().sqrt()
+    assert residual.item() == pytest.approx(expected.item(), rel=1e-3)
+    # One step of length one along the gradient, and nothing from the U-Nets: one coil agrees with its data.
+    with torch.inference_mode():
+        assert VarNet(**SMALL).eval().with_residual(kspace, mask, maps)[1].item() < 1e-5

@@ -36,6 +36,7 @@ def test_what_is_left_out_is_the_default(tmp_path):
     assert config.training.batch_size == TrainingConfig().training.batch_size
     assert config.network.model_dump() == {
         "name": "unet", "channels": 8, "levels": 4, "norm": "group", "dropout": 0.0, "residual": True,
+        "data_consistency": "none",
     }  # fmt: skip
 
 
@@ -48,7 +49,7 @@ def test_what_is_left_out_is_the_default(tmp_path):
         ("[training]\nepoch = 3", r"no key 'epoch' in \[training\]. Did you mean 'epochs'"),
         ("[trainin]\nepochs = 3", r"no key 'trainin'. Did you mean 'training'"),
         ("[network]\nchanels = 3", r"no key 'chanels' in \[network\]. Did you mean 'channels'"),
-        ('[network]\nnorm = "batchgroup"', r"\[network\] norm: expected 'group', 'instance' or 'none'"),
+        ('[network]\nnorm = "batchgroup"', r"\[network\] norm: expected 'group', 'instance', 'batch', 'layer' or 'none'"),
         ("[network]\nchannels = 0", r"\[network\] channels: expected greater than or equal to 1, got 0"),
         ('[network]\nname = "unett"', r"no network 'unett'. Did you mean 'unet'"),
         ('[masks]\nkind = "randm"', r"\[masks\] kind: expected a mask .*Did you mean 'random'.* got 'randm'"),
