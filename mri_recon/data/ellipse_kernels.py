@@ -68,13 +68,12 @@ def add_ellipses(
                 begin, end = (_U(0), first) if side == 0 else (last, n)
                 for j in range(begin, end):
                     a, b = p0 + sp * (ramp[j] - tp), q0 + sq * (ramp[j] - tq)
-                    turns = np.sqrt(a * a + b * b)
+                    x = a * a + b * b
+                    turns = np.sqrt(x)
                     y = _ONE / turns
                     x = y * y
                     size = (
-                        x
-                        * np.sqrt(turns)
-                        * (of_size[0] + x * (of_size[1] + x * (of_size[2] + x * of_size[3])))
+                        y * np.sqrt(y) * (of_size[0] + x * (of_size[1] + x * (of_size[2] + x * of_size[3])))
                     )
                     # cos(2πt) = 1 − 2 sin²(πt), whole turns taken off first.
                     t = (

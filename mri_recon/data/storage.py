@@ -304,7 +304,7 @@ def _scans_in(folder: Path) -> list[Path]:
 def _put_slices(
     file: NewFile, name: str, slices: Slices, dtype: Any, drop_coil_axis: bool = False
 ) -> tuple[float, float]:
-    """Write an array slice by slice; the largest magnitude and the Euclidean norm of it."""
+    """Write an array slice by slice; of a real one, the largest magnitude and the Euclidean norm."""
     shape = tuple(slices.shape)
     drop = drop_coil_axis and shape[1] == 1
     data = file.create(name, (shape[0], *shape[2:]) if drop else shape, dtype)
@@ -317,6 +317,7 @@ def _put_slices(
                 f"{(1, *shape[1:])}. Check the scan's arrays."
             )
         file.put(data, i, block[0, 0] if drop else block[0])
-        largest = max(largest, float(np.abs(block).max()))
-        squares += float(np.square(np.abs(block), dtype=np.float64).sum())
+        if dtype == np.float32:
+            largest = max(largest, float(np.abs(block).max()))
+            squares += float(np.square(np.abs(block), dtype=np.float64).sum())
     return largest, math.sqrt(squares)

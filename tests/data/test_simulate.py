@@ -87,7 +87,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
 def test_files_made_otherwise_are_not_taken_for_the_set(tmp_path):
     simulate(Simulation(**SMALL), tmp_path, {"train": 1})
     before = bytes_of(tmp_path)
-    with pytest.raises(OutputError, match="made with other settings.*--overwrite"):
+    with pytest.raises(OutputError, match=r"made with other settings.*--overwrite"):
         simulate(Simulation(**SMALL, seed=1), tmp_path, {"train": 1})
     assert bytes_of(tmp_path) == before
     simulate(Simulation(**SMALL, seed=1), tmp_path, {"train": 1}, overwrite=True)
@@ -163,7 +163,7 @@ def test_maps_explain_the_coil_images(kind):
     settings = Simulation(kind, size=(96, 90), n_slices=1, n_coils=4, snr=(math.inf, math.inf), maps=True)
     scan = simulated_scan(settings, "train", 1, "a.h5")
     error = np.abs(ifftc(scan.kspace) - scan.smaps * scan.truth[:, None])
-    assert np.median(error) < 2e-3 * scan.target.max()
+    assert np.median(error) < 5e-3 * scan.target.max()
     assert np.linalg.norm(error) < 0.05 * np.linalg.norm(scan.target)
 
 
@@ -208,7 +208,7 @@ class TestImages:
 
     def test_they_are_never_enlarged_or_used_twice(self, volumes):
         settings = Simulation(source=volumes, size=(64, 44))
-        with pytest.raises(SettingsError, match="48×44.*never enlarged"):
+        with pytest.raises(SettingsError, match=r"48×44.*never enlarged"):
             simulated_scan(settings, "train", 0, "a.h5", plan(settings, "out", {"train": 1})[0].volume)
         with pytest.raises(SettingsError, match=r"3 scans .* 2 volume"):
             plan(settings, "out", {"train": 2, "test": 1})
