@@ -128,7 +128,7 @@ def command(
     seed: int,
     overwrite: bool,
     as_json: bool,
-) -> None:
+) -> int:
     """Write simulated scans with known truth in fastMRI's layout, for training and testing.
 
     The same options give the same files, byte for byte on one machine, whatever the number of threads. Each file says
@@ -151,22 +151,27 @@ def command(
         maps=maps,
         seed=seed,
     )
-    made: list[bool] = []
     with progress("simulating") as update:
 
         def on_scan(done: int, total: int, path: Path, new: bool) -> None:
-            made.append(new)
             update(done, total, path.name)
-            detail(f"{'Wrote' if new else 'Kept'} {path}")
+            if new:
+                detail(f"Wrote {path}")
 
         counts = {"train": n_scans, "val": val, "test": test}
-        files = simulate(settings, output, counts, overwrite=overwrite, on_scan=on_scan)
-    kept = len(made) - sum(made)
-    say(f"Wrote {sum(made)} simulated scans to {output}{f', kept {kept} that were there' if kept else ''}.")
+        found = simulate(settings, output, counts, overwrite=overwrite, on_scan=on_scan)
+    kept = len(found.files) - len(found.made)
+    say(
+        f"Wrote {len(found.made)} simulated scans to {output}{f', kept {kept} that were there' if kept else ''}."
+    )
+    for name, reason in found.failures:
+        warn(f"{name} was not made: {reason}")
     if source is not None:
         warn(
             "this k-space was made of processed images. Scores on it are higher than on measured k-space; every file "
             "says so (data_crime)."
         )
     if as_json:
-        result_json([{"file": str(path), "made": new} for path, new in zip(files, made, strict=True)])
+        made = set(found.made)
+        result_json([{"file": str(path), "made": path in made} for path in found.files])
+    return 1 if found.failures else 0

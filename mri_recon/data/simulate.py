@@ -22,7 +22,7 @@ from mri_recon.data.phantom import add_noise, clean_slices
 from mri_recon.data.scan import Header, Scan
 from mri_recon.data.storage import reconstruction_attributes, write_scan
 from mri_recon.data.synthetic import FINER, Coils, band, drawing, grid, smooth_phase
-from mri_recon.errors import MriReconError, OutputError, SettingsError, suggestion
+from mri_recon.errors import MriReconError, OutputError, ScanError, SettingsError, suggestion
 from mri_recon.files import make_folder, one_line
 from mri_recon.physics.coils import rss
 from mri_recon.physics.fourier import ifftc
@@ -244,6 +244,14 @@ def plan(settings: Simulation, output: str | Path, counts: dict[str, int]) -> li
     return planned
 
 
+class SimulatedSet(NamedTuple):
+    """Files of a set in order; those of them made now; volumes that could not be used, with the reason."""
+
+    files: list[Path]
+    made: list[Path]
+    failures: list[tuple[str, str]]
+
+
 def simulate(
     settings: Simulation,
     output: str | Path,
@@ -251,10 +259,11 @@ def simulate(
     *,
     overwrite: bool = False,
     on_scan: Callable[[int, int, Path, bool], None] | None = None,
-) -> list[Path]:
+) -> SimulatedSet:
     """Write a set of simulated scans, several at a time, on as many threads as may be used.
 
-    Files that are there already, made with the same settings, are kept: a run that was stopped is taken up.
+    Files that are there already, made with the same settings, are kept: a run that was stopped is taken up. A volume
+    that cannot be used among several is left out, and named.
 
     Parameters
     ----------
@@ -263,36 +272,44 @@ def simulate(
     on_scan
         Called after each scan with how many are done, how many there are, its file, and whether it was made now.
 
-    Returns
-    -------
-    list of Path
-        All files of the set, in order.
-
     Raises
     ------
     OutputError
         A file cannot be written, or is there and was made otherwise.
     SettingsError, ScanError
-        As for `plan` and `simulated_scan`.
+        As for `plan`, and as for `simulated_scan` if no scan could be made.
     """
     planned = plan(settings, output, counts)
     for folder in dict.fromkeys(one.path.parent for one in planned):
         make_folder(folder)
     kept = set() if overwrite else {one.path for one in planned if _is_there(settings, one)}
 
-    def make(one: Planned) -> bool:
+    def make(one: Planned) -> MriReconError | None:
         if one.path in kept:
-            return False
-        scan = simulated_scan(settings, one.split, one.index, one.path.name, one.volume)
+            return None
+        try:
+            scan = simulated_scan(settings, one.split, one.index, one.path.name, one.volume)
+        except (ScanError, SettingsError) as error:
+            if len(planned) == 1:
+                raise
+            return error
         write_scan(one.path, scan, overwrite=overwrite)
-        return True
+        return None
 
-    for done, (one, made) in enumerate(
+    found = SimulatedSet([], [], [])
+    for done, (one, error) in enumerate(
         zip(planned, in_order(make, planned, n_threads()), strict=True), start=1
     ):
+        if error is not None:
+            found.failures.append((one.path.name, str(error)))
+            if len(found.failures) == len(planned):
+                raise error
+        else:
+            found.files.append(one.path)
+            found.made.extend([] if one.path in kept else [one.path])
         if on_scan is not None:
-            on_scan(done, len(planned), one.path, made)
-    return [one.path for one in planned]
+            on_scan(done, len(planned), one.path, error is None and one.path not in kept)
+    return found
 
 
 def _stamp(settings: Simulation, split: str, index: int, volume: Volume | None) -> str:

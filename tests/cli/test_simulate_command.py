@@ -31,7 +31,6 @@ def test_a_set_that_the_other_commands_take(capsys, tmp_path):
     again = run(capsys, "simulate", "-o", tmp_path / "set", *options, "-v")
     assert "Wrote 0 simulated scans" in again.err
     assert "kept 3 that were there" in again.err
-    assert "Kept " in again.err
     scored = run(capsys, "evaluate", tmp_path / "set" / "val", "--method", "zero-filled", "--json")
     volumes = json.loads(scored.out)["volumes"]
     assert [v["acquisition"] for v in volumes] == ["SIMULATED_HEAD"]
@@ -69,6 +68,19 @@ def test_images_are_warned_of_and_options_reach_the_scan(capsys, tmp_path):
     assert (scan.kspace.shape, scan.n_coils_stored, scan.header.padding) == ((2, 1, 40, 40), 0, (10, 40))
     assert json.loads(scan.attributes["simulation"])["seed"] == 4
     assert scan.attributes["noise"] == 0
+
+
+def test_a_volume_that_cannot_be_used_does_not_stop_the_others(capsys, tmp_path):
+    for name, level in (("dark", 0), ("sound", 200)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.new("L", (32, 32), level).save(tmp_path / "images" / name / "0.png")
+    outcome = run(
+        capsys, "simulate", "-o", tmp_path / "set", "--from", tmp_path / "images", "--coils", 2, "--json"
+    )
+    assert outcome.code == 1
+    assert [t["file"] for t in json.loads(outcome.out)] == [str(tmp_path / "set" / "sound.h5")]
+    assert "Warning: dark.h5 was not made: " in outcome.err
+    assert "zero everywhere" in outcome.err
 
 
 def test_mistakes_are_one_line(capsys, tmp_path):

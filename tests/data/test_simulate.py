@@ -80,7 +80,7 @@ def test_a_run_that_was_stopped_goes_on(tmp_path, monkeypatch):
     assert (tmp_path / "set" / "head_00000.h5").stat().st_mtime_ns == before
     assert bytes_of(tmp_path / "set") == bytes_of(tmp_path / "whole")
     assert [(done, of, path.name, new) for done, of, path, new in heard] == [
-        (i + 1, 3, path.name, i > 0) for i, path in enumerate(whole)
+        (i + 1, 3, path.name, i > 0) for i, path in enumerate(whole.files)
     ]
 
 
@@ -145,7 +145,7 @@ def test_an_oversampled_readout_is_the_same_image_in_a_larger_field_of_view(kind
 
 def test_partial_fourier_leaves_out_lines_and_says_so(tmp_path):
     settings = Simulation(size=(40, 48), n_slices=1, n_coils=2, partial_fourier=0.75)
-    (path,) = simulate(settings, tmp_path, {"train": 1})
+    (path,) = simulate(settings, tmp_path, {"train": 1}).files
     scan = read_scan(path)
     assert scan.header.padding == (12, 48)
     kspace = scan.kspace[:]
@@ -168,10 +168,9 @@ def test_maps_explain_the_coil_images(kind):
 
 
 def test_every_file_says_what_it_is(tmp_path, volumes):
-    (drawn,) = simulate(Simulation(**SMALL), tmp_path / "set", {"test": 1})
-    taken = simulate(
-        Simulation(source=volumes, n_slices=None), tmp_path / "images_set", {"train": 1, "val": 1}
-    )
+    (drawn,) = simulate(Simulation(**SMALL), tmp_path / "set", {"test": 1}).files
+    settings = Simulation(source=volumes, n_slices=None)
+    taken = simulate(settings, tmp_path / "images_set", {"train": 1, "val": 1}).files
     assert [p.name for p in taken] == ["train_a.h5", "val_b.h5"]
     for path, crime in ((drawn, False), *((p, True) for p in taken)):
         scan = read_scan(path)
