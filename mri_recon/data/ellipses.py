@@ -61,9 +61,7 @@ def ellipse_transform(k_height: Floats, k_width: Floats, ellipses: Floats) -> ND
     at_zero = np.stack([semi_1 * c, -semi_2 * s], axis=-1) * k_height[:, None, None]
     at_zero = at_zero + slopes * (k_width[0] / spacing)
     # In single precision p would lose what it is a small difference of: it is told where it is least.
-    with np.errstate(divide="ignore", invalid="ignore"):
-        least = np.nan_to_num(np.rint(-at_zero / slopes), nan=0.0, posinf=0.0, neginf=0.0)
-    least = np.clip(least, 0, ramp[-1])
+    least = np.clip(np.rint(-at_zero / np.where(slopes == 0, 1, slopes)), 0, ramp[-1])
     lines = np.empty((n_rows, n_ellipses, 8), np.float32)
     lines[..., 0:4:2], lines[..., 1:4:2] = at_zero + slopes * least, least
     lines[..., 4:6] = _near_zero(at_zero, slopes, ramp)
@@ -95,12 +93,11 @@ def _ramp(k: Floats) -> tuple[Floats, float]:
 def _near_zero(at_zero: Floats, slopes: Floats, ramp: Floats) -> NDArray[np.intp]:
     """Columns from and to which p² + q² is below `_NEAR`, `(row, ellipse, 2)`."""
     square, middle = (slopes**2).sum(-1), (at_zero * slopes).sum(-1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        reach = np.sqrt(np.maximum(middle**2 - square * ((at_zero**2).sum(-1) - _NEAR), 0)) / square
-        bounds = np.stack([-middle / square - reach, -middle / square + reach], axis=-1)
     # An ellipse without extent is near zero everywhere.
-    bounds = np.where((square > 0)[..., None], bounds, [-1.0, ramp[-1] + 1])
-    return np.searchsorted(ramp, bounds)
+    square = np.maximum(square, 1e-30)
+    reach = np.sqrt(np.maximum(middle * middle - square * ((at_zero**2).sum(-1) - _NEAR), 0)) / square
+    middle /= -square
+    return np.searchsorted(ramp, np.stack([middle - reach, middle + reach], axis=-1))
 
 
 def _waves(k: Floats, positions: Floats) -> Complexes:
