@@ -332,7 +332,7 @@ class TestMethod:
         ("method", "settings", "weights", "words"),
         [
             ("zero_filled", {}, None, "There is no method 'zero_filled'. Did you mean 'zero-filled'?"),
-            ("magic", {}, None, "Known: cs, sense, unet, wavelet, zero-filled."),
+            ("magic", {}, None, "Known: cs, sense, unet, varnet, wavelet, zero-filled."),
             ("cs", {"tvweight": 1}, None, "Did you mean 'tv_weight'?"),
             ("cs", {"tv_weight": 0}, None, "greater than 0"),
             ("cs", {"tv_weight": "strong"}, None, "tv_weight: expected a number"),
