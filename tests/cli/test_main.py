@@ -94,7 +94,7 @@ class TestUsage:
             (["reconstruct"], ["Missing argument", "SCAN"]),
             (["reconstruct", "a.h5", "--method", "zerofilled"], ["Did you mean 'zero-filled'?"]),
             (["evaluate", "--method", "css"], ["no method 'css'", "Did you mean 'cs'?"]),
-            (["demo", "--method", "bart"], ["Known: cs, sense, unet, varnet, wavelet, zero-filled."]),
+            (["demo", "--method", "xyz"], ["Known: cs, sense, unet, varnet, wavelet, zero-filled."]),
             (["reconstruct", "a.h5", "--mask", "rand"], ["'rand' is not one of 'random'"]),
             (["reconstruct", "a.h5", "--acceleration", "four"], ["--acceleration", "'four'"]),
             (["reconstruct", "a.h5", "--slices", "3-8"], ["expected A:B such as 3:8", "'3-8'"]),

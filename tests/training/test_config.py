@@ -49,7 +49,10 @@ def test_what_is_left_out_is_the_default(tmp_path):
         ("[training]\nepoch = 3", r"no key 'epoch' in \[training\]. Did you mean 'epochs'"),
         ("[trainin]\nepochs = 3", r"no key 'trainin'. Did you mean 'training'"),
         ("[network]\nchanels = 3", r"no key 'chanels' in \[network\]. Did you mean 'channels'"),
-        ('[network]\nnorm = "batchgroup"', r"\[network\] norm: expected 'group', 'instance', 'batch', 'layer' or 'none'"),
+        (
+            '[network]\nnorm = "batchgroup"',
+            r"\[network\] norm: expected 'group', 'instance', 'batch', 'layer' or 'non",
+        ),
         ("[network]\nchannels = 0", r"\[network\] channels: expected greater than or equal to 1, got 0"),
         ('[network]\nname = "unett"', r"no network 'unett'. Did you mean 'unet'"),
         ('[masks]\nkind = "randm"', r"\[masks\] kind: expected a mask .*Did you mean 'random'.* got 'randm'"),
