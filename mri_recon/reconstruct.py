@@ -27,7 +27,7 @@ from mri_recon.metrics import Metrics, score
 from mri_recon.physics.coils import rss
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import Array, fftc, ifftc
-from mri_recon.physics.geometry import center_crop
+from mri_recon.physics.geometry import center_crop, crop_readout
 from mri_recon.physics.masks import Columns, SamplingMask, center_run
 from mri_recon.solvers.arrays import array_namespace
 from mri_recon.solvers.threads import in_order, n_threads
@@ -293,6 +293,9 @@ def _reconstruct_slice(
     kspace /= scale
     kspace = to_device(kspace.astype(np.complex64, copy=False), device)
     mask = to_device(columns.reshape(1, 1, 1, -1), device)
+    if method.learned:  # without readout oversampling, as in training; which changes no pixel that is kept
+        kspace = crop_readout(kspace, scan.crop_shape[0])
+        smaps = None if smaps is None else center_crop(smaps, (kspace.shape[-2], kspace.shape[-1]))
     if method.needs_smaps and smaps is not None:
         smaps = to_device(smaps, device)
     elif method.needs_smaps and scan.n_coils > 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from mri_recon.catalog import NETWORKS, look_up
 from mri_recon.cli import options
-from mri_recon.cli.console import progress, result_json, say
+from mri_recon.cli.console import VERBOSITY, progress, result_json, say
 from mri_recon.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -56,16 +57,21 @@ def command(
 ) -> int:
     """Train a network as a CONFIG file says; without one a small U-Net on generated images, in minutes on a CPU.
 
-    Ctrl-C ends it with a checkpoint, and --resume goes on from there.
+    Ctrl-C ends it with a checkpoint, and --resume goes on from there. For several GPUs or processes:
+    torchrun --nproc-per-node N -m mri_recon train CONFIG
     """
+    first = os.environ.get("RANK", "0") == "0"
+    if not first:  # torchrun started it beside the one that talks
+        VERBOSITY.quiet = True
     if resume and overwrite:
         raise SettingsError("--resume goes on with a run and --overwrite replaces it; give one of them.")
     changes = _changes(data, epochs, seed, assignments)
     settings = _configuration(config, output, changes, resume=resume)
     folder = settings.output.folder
     if not settings.data.folder:
+        images = f"{settings.generated.n_slices} generated images"
         say(
-            f"No --data given: training on {settings.generated.n_slices} generated images "
+            f"No --data given: training on {images}{' an epoch' if settings.generated.fresh else ''} "
             f"({settings.network.name}, {settings.training.epochs} epochs). They are not measured scans."
         )
 
@@ -91,7 +97,7 @@ def command(
     method = look_up("network", NETWORKS, settings.network.name).method
     say(f"Next: mri-recon reconstruct scan.h5 --method {method} --weights {result.weights} -o out")
     say(f"      mri-recon evaluate --method zero-filled --method {method} --weights {result.weights}")
-    if as_json:
+    if as_json and first:
         result_json(result.as_dict())
     return 0
 

@@ -225,17 +225,34 @@ class StoredSlices:
         if not isinstance(index, slice):
             raise TypeError(f"expected a slice such as [3:4], got {index!r}")
         wanted = range(self.shape[0])[index]
+        with explained(self.path, f"'{self.dataset}'"):
+            out = np.empty((len(wanted), *self.shape[1:]), self._dtype)
+        self.read_into(index, out)
+        return out
+
+    @property
+    def _dtype(self) -> type[np.complex64] | type[np.float32]:
+        return np.complex64 if self.complex_valued else np.float32
+
+    def read_into(self, index: slice, out: NDArray[Any]) -> None:
+        """Read slices into an array that is there already, of their shape and type.
+
+        Raises
+        ------
+        ScanError
+            As indexing does.
+        """
+        wanted = range(self.shape[0])[index]
+        if out.shape != (len(wanted), *self.shape[1:]) or out.dtype != self._dtype:
+            expected = f"{(len(wanted), *self.shape[1:])} {np.dtype(self._dtype).name}"
+            raise ValueError(f"expected an array of {expected}, got {out.shape} {out.dtype.name}")
         with open_hdf5(self.path) as file:
             data = find_dataset(file, self.path, self.dataset)
             if data is None or data.shape != self.stored_shape:
                 raise ScanError(f"{one_line(self.path)} has changed since it was opened. Open it again.")
-            with explained(self.path, f"'{self.dataset}'"):
-                out = np.empty(
-                    (len(wanted), *self.shape[1:]), np.complex64 if self.complex_valued else np.float32
-                )
             for row, i in enumerate(wanted):
                 with explained(self.path, f"slice {i} of '{self.dataset}'"):
-                    if data.dtype == out.dtype and data.shape == self.shape:
+                    if data.dtype == out.dtype and data.shape == self.shape and out.flags.c_contiguous:
                         data.read_direct(out, np.s_[i], np.s_[row])  # nothing to convert, nothing to copy
                     else:
                         _convert(data[i], out[row])
@@ -244,7 +261,6 @@ class StoredSlices:
                         f"{one_line(self.path)}: slice {i} of '{self.dataset}' holds NaN, Inf or numbers "
                         "too large for single precision. Export it again, or leave that slice out."
                     )
-        return out
 
 
 def _convert(stored: NDArray[Any], out: NDArray[Any]) -> None:

@@ -26,8 +26,17 @@ from mri_recon.assignments import merged
 from mri_recon.catalog import MASKS
 from mri_recon.errors import SettingsError, suggestion
 from mri_recon.settings import NetworkSettings, Settings, network_settings, validated
+from mri_recon.training.losses import LossName
+from mri_recon.training.optimizers import (
+    AdamSettings,
+    Decay,
+    Fraction,
+    OptimizerSettings,
+    ScheduleSettings,
+    optimizer_settings,
+)
 
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
 Range = tuple[NonNegativeFloat, NonNegativeFloat]
 
 
@@ -39,17 +48,33 @@ class DataSettings(Settings):
     folder
         Folder of scans to train on, with `train` and `val` inside or else split by volume; empty for
         generated images.
+    generated_share
+        With a folder, the part of each epoch's slices that is generated, anew each time.
     validation_fraction
         Part of the volumes held out, where the folder has no `train` and `val`.
     flips
         Flip each slice at random along both axes.
+    rotations
+        Turn square slices by a quarter at random.
+    phase
+        Multiply the image by a smooth random phase of up to so many radians.
+    noise
+        Add noise to k-space, of a standard deviation up to this part of the volume's maximum; the target is left
+        as it was.
+    intensity
+        Change the contrast: raise the image's magnitude to a random power, e to the ± this at most.
     workers
         Processes that read and prepare slices beside the training.
     """
 
     folder: str = ""
+    generated_share: Share = 0.0
     validation_fraction: Fraction = 0.1
     flips: bool = True
+    rotations: bool = False
+    phase: NonNegativeFloat = 0.0
+    noise: NonNegativeFloat = 0.0
+    intensity: NonNegativeFloat = 0.0
     workers: NonNegativeInt = 0
 
 
@@ -62,7 +87,9 @@ class GeneratedSettings(Settings):
         "heads" of ellipses with noise-free targets, "synthetic" images of many kinds whose targets have the
         noise that a scanner's have, or "mixed", each as often.
     n_slices
-        Images made at the start; an epoch goes once through them.
+        Images an epoch.
+    fresh
+        Make each epoch's images anew, in the workers, rather than all of them once at the start.
     sizes
         Heights and widths, each image drawing one.
     n_coils
@@ -76,6 +103,7 @@ class GeneratedSettings(Settings):
 
     images: Literal["heads", "synthetic", "mixed"] = "heads"
     n_slices: PositiveInt = 300
+    fresh: bool = False
     sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ((128, 128),)
     n_coils: tuple[PositiveInt, ...] = (1, 4)
     noise: Range = (0.003, 0.03)
@@ -96,19 +124,23 @@ class MaskSettings(Settings):
 
     Parameters
     ----------
+    kind
+        A kind of mask, or a list of kinds of which each slice draws one.
     accelerations, center_fractions
         Pairs; each slice draws one.
     """
 
-    kind: str = "random"
+    kind: str | tuple[str, ...] = "random"
     accelerations: tuple[PositiveFloat, ...] = (4.0,)
     center_fractions: tuple[Fraction, ...] = (0.08,)
 
-    @field_validator("kind")
+    @field_validator("kind", mode="before")
     @classmethod
-    def _known(cls, kind: str) -> str:
-        if kind not in MASKS:
-            raise ValueError(f"a mask ({suggestion(kind, MASKS)})")
+    def _known(cls, kind: Any) -> Any:
+        kinds = kind if isinstance(kind, list | tuple) else [kind]
+        for one in kinds or [kind]:
+            if not isinstance(one, str) or one not in MASKS:
+                raise ValueError(f"a mask or a list of masks ({suggestion(str(one), MASKS)})")
         return kind
 
     @model_validator(mode="after")
@@ -117,27 +149,10 @@ class MaskSettings(Settings):
             raise ValueError("as many accelerations as center_fractions (they are pairs), at least one")
         return self
 
-
-class OptimizerSettings(Settings):
-    """Adam (Kingma and Ba 2015, arXiv:1412.6980)."""
-
-    lr: PositiveFloat = 1e-3
-    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
-
-
-class ScheduleSettings(Settings):
-    """The learning rate over the steps.
-
-    Parameters
-    ----------
-    kind
-        "constant", or "cosine": down to zero along half a cosine.
-    warmup_steps
-        Steps over which it first rises from zero.
-    """
-
-    kind: Literal["constant", "cosine"] = "cosine"
-    warmup_steps: NonNegativeInt = 20
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds to draw from."""
+        return (self.kind,) if isinstance(self.kind, str) else self.kind
 
 
 class TrainingSettings(Settings):
@@ -145,12 +160,22 @@ class TrainingSettings(Settings):
 
     Parameters
     ----------
+    batch_size
+        Slices a batch; a batch holds slices of one shape.
+    accumulate
+        Batches a step, in each process: their gradients are averaged over all slices.
     loss
-        On images divided by the maximum of the target volume: "l1", "ssim" (1 − SSIM) or "l1+ssim".
+        On images divided by the maximum of the target volume: "l1", "mse", "ssim" (1 − SSIM) or "l1+ssim".
     ssim_weight
         Weight of the second term of "l1+ssim".
     clip_norm
-        The gradient is scaled down to this norm where it is longer.
+        The gradient is scaled down to this norm where it is longer; 0 to leave it.
+    ema_decay
+        Decay of a running average of the weights, which then is what is validated and saved; 0 for none.
+    precision
+        "bfloat16" runs convolutions and products of matrices in that type; the weights stay float32.
+    compile
+        Compile the network with torch.compile, which takes a minute or more at the start.
     max_minutes
         The run is shortened, its schedule with it, so as to end within this time; 0 for no limit. Each
         resumption has the whole of it.
@@ -160,18 +185,29 @@ class TrainingSettings(Settings):
 
     epochs: PositiveInt = 6
     batch_size: PositiveInt = 1
+    accumulate: PositiveInt = 1
     seed: NonNegativeInt = 0
-    loss: Literal["l1", "ssim", "l1+ssim"] = "l1+ssim"
+    loss: LossName = "l1+ssim"
     ssim_weight: PositiveFloat = 0.1
-    clip_norm: PositiveFloat = 1.0
+    clip_norm: NonNegativeFloat = 1.0
+    ema_decay: Decay = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
     max_minutes: NonNegativeFloat = 4.0
     checkpoint_minutes: PositiveFloat = 10.0
 
 
 class OutputSettings(Settings):
-    """The run folder."""
+    """The run folder.
+
+    Parameters
+    ----------
+    tensorboard
+        Also log for TensorBoard, in `tensorboard` inside it; needs ``pip install 'mri-recon[tensorboard]'``.
+    """
 
     folder: str = "runs/unet-quick"
+    tensorboard: bool = False
 
 
 class TrainingConfig(Settings):
@@ -181,7 +217,7 @@ class TrainingConfig(Settings):
     data: DataSettings = DataSettings()
     generated: GeneratedSettings = GeneratedSettings()
     masks: MaskSettings = MaskSettings()
-    optimizer: OptimizerSettings = OptimizerSettings()
+    optimizer: SerializeAsAny[OptimizerSettings] = AdamSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     training: TrainingSettings = TrainingSettings()
     output: OutputSettings = OutputSettings()
@@ -193,9 +229,18 @@ class TrainingConfig(Settings):
             return value
         return network_settings(str(value.get("name", "unet"))).model_validate(value)
 
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _of_its_optimizer(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return optimizer_settings(str(value.get("name", "adam"))).model_validate(value)
+
 
 def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = None) -> TrainingConfig:
     """Read a TOML file, `changes` (nested as its tables are) replacing what it says.
+
+    A change of the network or optimiser to one of another name drops the settings of the one before.
 
     Parameters
     ----------
@@ -217,7 +262,14 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
             raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is not TOML: {error}.") from error
-    return validated(TrainingConfig, merged(values, changes or {}), str(path or "Training settings"))
+    changes = dict(changes or {})
+    for table, default in (("network", "unet"), ("optimizer", "adam")):
+        before, after = values.get(table), changes.get(table)
+        if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+            continue
+        if after.get("name", before.get("name", default)) != before.get("name", default):
+            values = {**values, table: {}}
+    return validated(TrainingConfig, merged(values, changes), str(path or "Training settings"))
 
 
 def to_toml(config: TrainingConfig) -> str:

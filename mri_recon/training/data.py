@@ -1,17 +1,16 @@
-"""The slices a network is trained on, and the volumes it is validated on.
+"""Batches of slices for training, each slice with a mask of its own, and the volumes for validation.
 
-A slice is drawn by (epoch, index), and everything random about it comes from a generator seeded with
-(seed, epoch, index): the same stream whatever the number of workers, and after a resumed run.
+Everything random about a slice comes from a generator seeded with (seed, epoch, index): the same stream whatever
+the number of workers, and after a resumed run.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,35 +18,32 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mri_recon.data.phantom import random_slice, sample_set
+from mri_recon.data.phantom import sample_set
 from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans, read_scan
-from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import ScanError
-from mri_recon.physics.coils import rss
 from mri_recon.physics.espirit import estimate_maps
-from mri_recon.physics.fourier import ifftc
-from mri_recon.physics.geometry import center_crop
-from mri_recon.physics.masks import Columns, generate_mask
-from mri_recon.solvers.threads import n_threads
-from mri_recon.training.config import DataSettings, GeneratedSettings, MaskSettings, TrainingConfig
+from mri_recon.physics.geometry import crop_readout
+from mri_recon.physics.masks import Columns, draw_mask, generate_mask
+from mri_recon.training.augmentation import augment
+from mri_recon.training.config import DataSettings, MaskSettings, TrainingConfig
+from mri_recon.training.progress import STOP_SIGNALS
+from mri_recon.training.samples import (
+    ORDER_STREAM,
+    SAMPLE_STREAM,
+    SPLIT_STREAM,
+    FreshSlices,
+    MixedSlices,
+    PoolSlices,
+    ScanSlices,
+    Source,
+    acquired_columns,
+    fully_sampled,
+    target_of,
+)
 
-_SPLIT_STREAM, _POOL_STREAM, _ORDER_STREAM, _SAMPLE_STREAM = range(4)
-"""Last word of a seed: what the numbers are drawn for."""
-
-
-class Sample(NamedTuple):
-    """One fully sampled slice.
-
-    `kspace` `(coil, height, width)`; `acquired` `(width,)` bool, False for padding columns; `target`
-    `(h, w)`; `data_range` the maximum of the volume's target; `name` for messages.
-    """
-
-    kspace: NDArray[np.complex64]
-    acquired: NDArray[np.bool_]
-    target: NDArray[np.float32]
-    data_range: float
-    name: str
+Key = tuple[int, int]
+"""Epoch and index of a slice."""
 
 
 class Batch(NamedTuple):
@@ -75,125 +71,8 @@ class Batch(NamedTuple):
         return Batch(kspace, mask, target, data_range, self.names, smaps)
 
 
-class Source(Protocol):
-    """Fully sampled slices by index."""
-
-    @property
-    def shapes(self) -> Sequence[tuple[int, ...]]:
-        """What must agree within a batch, for every slice: k-space's shape, and the target's."""
-
-    def __getitem__(self, index: int, /) -> Sample: ...
-
-
-class GeneratedSlices:
-    """Slices of generated heads with analytic k-space, of synthetic images, or both, kept in memory.
-
-    Parameters
-    ----------
-    made
-        Called with the number of slices made so far.
-    """
-
-    def __init__(self, settings: GeneratedSettings, seed: int, made: Callable[[int], None]) -> None:
-        def make(index: int) -> Sample:
-            rng = np.random.default_rng((seed, index, _POOL_STREAM))
-            height, width = settings.sizes[rng.integers(len(settings.sizes))]
-            n_coils = settings.n_coils[rng.integers(len(settings.n_coils))]
-            noise = float(np.exp(rng.uniform(*np.log(settings.noise))))
-            # A draw from "mixed" alone, so that heads by themselves are what they are without it.
-            heads = settings.images == "heads" or (settings.images == "mixed" and rng.random() < 0.5)
-            slice_of = random_slice if heads else synthetic_slice
-            kspace, target = slice_of(rng, height, width, n_coils, noise)
-            acquired = np.ones(width, dtype=bool)
-            return Sample(kspace, acquired, target, float(target.max()), f"generated slice {index}")
-
-        self.samples: list[Sample] = []
-        with ThreadPoolExecutor(n_threads()) as pool:
-            try:
-                for sample in pool.map(make, range(settings.n_slices)):
-                    self.samples.append(sample)
-                    made(len(self.samples))
-            finally:
-                pool.shutdown(cancel_futures=True)  # those not begun, if `made` stops the run
-
-    @property
-    def shapes(self) -> list[tuple[int, ...]]:
-        """K-space's shape, and the target's."""
-        return [(*s.kspace.shape, *s.target.shape) for s in self.samples]
-
-    def __getitem__(self, index: int) -> Sample:
-        return self.samples[index]
-
-
-class ScanSlices:
-    """Slices of scans on disk, read one at a time.
-
-    Raises
-    ------
-    ScanError
-        A scan that is not fully sampled: there is nothing to learn from it.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.slices: list[tuple[Path, int]] = []
-        self.shapes: list[tuple[int, ...]] = []
-        for path in paths:
-            scan = fully_sampled(read_scan(path))
-            self.slices += [(path, index) for index in range(scan.n_slices)]
-            self.shapes += [(scan.n_coils, *scan.shape, *scan.crop_shape)] * scan.n_slices
-
-    def __getitem__(self, index: int) -> Sample:
-        path, slice_index = self.slices[index]
-        scan = read_scan(path)
-        here = slice(slice_index, slice_index + 1)
-        kspace = np.asarray(scan.kspace[here][0])
-        target = target_of(scan, here)[0]
-        data_range = (_volume_maximum(path) if scan.target is not None else float(target.max())) or 1.0
-        return Sample(kspace, acquired_columns(scan), target, data_range, f"{path} slice {slice_index}")
-
-
-@lru_cache(maxsize=4096)
-def _volume_maximum(path: Path) -> float:
-    target = read_scan(path).target
-    return 0.0 if target is None else float(target[:].max())
-
-
-def fully_sampled(scan: Scan) -> Scan:
-    """The scan itself, if a network can be trained on it.
-
-    Raises
-    ------
-    ScanError
-        It was acquired undersampled: its mask says so, or empty columns between others do.
-    """
-    middle = np.asarray(scan.kspace[scan.n_slices // 2 : scan.n_slices // 2 + 1])
-    measured = np.flatnonzero(middle.any(axis=(0, 1, 2)) if scan.mask is None else scan.mask)
-    if measured.size and measured[-1] - measured[0] + 1 > measured.size:
-        raise ScanError(
-            f"{scan.path or scan.name} is undersampled ({measured.size} of {scan.shape[1]} lines), and "
-            "training needs fully sampled k-space. Take it out of the training data."
-        )
-    return scan
-
-
-def acquired_columns(scan: Scan) -> NDArray[np.bool_]:
-    """`(width,)` bool: False for the columns that the header says were never measured."""
-    columns = np.zeros(scan.shape[1], dtype=bool)
-    start, stop = scan.header.padding or (0, columns.size)
-    columns[max(start, 0) : stop] = True
-    return columns
-
-
-def target_of(scan: Scan, slices: slice) -> NDArray[np.float32]:
-    """Target of some slices: the file's, else the RSS of the fully sampled k-space, cropped."""
-    if scan.target is not None:
-        return np.asarray(scan.target[slices], dtype=np.float32)
-    images = rss(ifftc(np.asarray(scan.kspace[slices])))
-    return np.asarray(center_crop(images, scan.crop_shape), dtype=np.float32)
-
-
 class DrawnSlices(Dataset[Batch]):
-    """Slices as the network meets them: flipped, and with a random mask, by (epoch, index).
+    """Slices as the network meets them: augmented, and with a random mask, by (epoch, index).
 
     Parameters
     ----------
@@ -202,26 +81,25 @@ class DrawnSlices(Dataset[Batch]):
     """
 
     def __init__(
-        self, source: Source, masks: MaskSettings, *, flips: bool, seed: int, smaps: bool = False
+        self, source: Source, masks: MaskSettings, data: DataSettings, *, seed: int, smaps: bool = False
     ) -> None:
-        self.source, self.masks, self.flips, self.seed, self.smaps = source, masks, flips, seed, smaps
+        self.source, self.masks, self.data, self.seed, self.smaps = source, masks, data, seed, smaps
 
-    def __getitem__(self, key: tuple[int, int]) -> Batch:
+    def __getitem__(self, key: Key) -> Batch:
         epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index, _SAMPLE_STREAM))
-        sample = self.source[index]
-        for axis in (-2, -1):
-            if self.flips and rng.integers(2):
-                sample = flip(sample, axis)
+        rng = np.random.default_rng((self.seed, epoch, index, SAMPLE_STREAM))
+        sample = augment(self.source.sample(epoch, index), self.data, rng)
+        mask_seed = int(rng.integers(2**32))
+        kinds = self.masks.kinds
         mask = generate_mask(
-            self.masks.kind,
+            kinds[rng.integers(len(kinds))],
             sample.kspace.shape[-1],
             self.masks.accelerations,
             self.masks.center_fractions,
-            seed=int(rng.integers(2**32)),
+            seed=mask_seed,
         )
         mask &= sample.acquired
-        kspace = np.ascontiguousarray(sample.kspace)[None]
+        kspace = np.array(sample.kspace)[None]  # a copy: the source reuses its memory
         return Batch(
             torch.from_numpy(kspace),
             torch.from_numpy(mask)[None, None, None],
@@ -237,30 +115,9 @@ def maps_for_network(kspace: NDArray[np.complex64], columns: Columns) -> Tensor 
     return torch.from_numpy(estimate_maps(kspace, columns)) if kspace.shape[1] > 1 else None
 
 
-def flip(sample: Sample, axis: int) -> Sample:
-    """The slice with its image reversed along one axis, done to k-space.
-
-    Left as it is where the target cannot be reversed to match: when the crop to its size is off centre by
-    half a pixel.
-    """
-    n, n_target = sample.kspace.shape[axis], sample.target.shape[axis]
-    if (n - n_target) % 2:
-        return sample
-    # Reversing k-space about its centre mirrors the image about pixel n // 2; for even n a shift by one
-    # pixel, a phase ramp, makes of that a plain reversal.
-    shift = 1 - n % 2
-    kspace = np.roll(np.flip(sample.kspace, axis), shift, axis)
-    ramp = np.exp(2j * np.pi * shift * (np.arange(n) - n // 2) / n).astype(np.complex64)
-    kspace = kspace * (ramp[:, None] if axis == -2 else ramp)
-    acquired = np.roll(sample.acquired[::-1], shift) if axis == -1 else sample.acquired
-    return sample._replace(kspace=kspace, acquired=acquired, target=np.flip(sample.target, axis))
-
-
-def batches(
-    shapes: Sequence[tuple[int, ...]], batch_size: int, seed: int, epoch: int
-) -> list[list[tuple[int, int]]]:
+def batches(shapes: Sequence[tuple[int, ...]], batch_size: int, seed: int, epoch: int) -> list[list[Key]]:
     """One epoch in random order, as lists of (epoch, index); a batch holds slices of one shape only."""
-    rng = np.random.default_rng((seed, epoch, _ORDER_STREAM))
+    rng = np.random.default_rng((seed, epoch, ORDER_STREAM))
     buckets: dict[tuple[int, ...], list[int]] = {}
     for index in rng.permutation(len(shapes)).tolist():
         buckets.setdefault(shapes[index], []).append(index)
@@ -272,16 +129,20 @@ def batches(
     return [chunks[i] for i in rng.permutation(len(chunks))]
 
 
-def loader(
-    slices: DrawnSlices, batch_lists: Iterable[list[tuple[int, int]]], workers: int
-) -> Iterator[Batch]:
+def steps(batch_lists: Sequence[list[Key]], n_batches: int) -> list[list[list[Key]]]:
+    """The batches of an epoch, `n_batches` a step; the last step has what is left."""
+    return [list(batch_lists[i : i + n_batches]) for i in range(0, len(batch_lists), n_batches)]
+
+
+def loader(slices: DrawnSlices, batch_lists: Iterable[list[Key]], workers: int) -> Iterator[Batch]:
     """Prepare batches in the order given."""
     made: DataLoader[Batch] = DataLoader(
         slices,
         batch_sampler=batch_lists,
         num_workers=workers,
         collate_fn=_collate,
-        worker_init_fn=_leave_signals_to_parent,
+        worker_init_fn=_start_worker,
+        pin_memory=workers > 0 and torch.cuda.is_available(),
         # Spawned, because forking a process that has run threads (FFTs, OpenMP) can lock up the child.
         multiprocessing_context="spawn" if workers else None,
     )
@@ -297,9 +158,12 @@ def _collate(samples: Sequence[Batch]) -> Batch:
     return Batch(kspace, mask, target, data_range, names, torch.cat(maps) if maps else None)
 
 
-def _leave_signals_to_parent(worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _start_worker(worker: int) -> None:
+    """Leave signals to the parent, and the processors to the other workers and the training."""
+    del worker
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    os.environ["OMP_NUM_THREADS"] = "1"
 
 
 def open_data(
@@ -318,19 +182,30 @@ def open_data(
     ------
     ScanError
         A folder without scans, or with scans that cannot be trained on.
+    SettingsError
+        Masks that cannot be drawn for the widths that there are.
     """
-    seed = config.training.seed
+    seed, generated = config.training.seed, config.generated
     source: Source
     validation: Sequence[Scan]
     if config.data.folder:
         training_paths, validation_paths = split_folder(config.data, seed)
         source = ScanSlices(training_paths)
+        if share := config.data.generated_share:
+            n_generated = max(1, round(len(source.shapes) * share / (1 - share)))
+            source = MixedSlices([source, FreshSlices(generated, seed, n_generated)])
         validation = [fully_sampled(read_scan(path)) for path in validation_paths]
     else:
-        source = GeneratedSlices(config.generated, seed, made)
-        validation = list(sample_set("val", n_scans=config.generated.n_validation_scans))
-    slices = DrawnSlices(source, config.masks, flips=config.data.flips, seed=seed, smaps=smaps)
-    return slices, validation
+        if generated.fresh:
+            source = FreshSlices(generated, seed, generated.n_slices)
+        else:
+            source = PoolSlices(generated, seed, made)
+        validation = list(sample_set("val", n_scans=generated.n_validation_scans))
+    for width in sorted({shape[2] for shape in source.shapes} | {scan.shape[1] for scan in validation}):
+        for kind in config.masks.kinds:
+            # Now rather than when, hours later, a slice draws what cannot be.
+            draw_mask(kind, width, config.masks.accelerations, config.masks.center_fractions, seed=0)
+    return DrawnSlices(source, config.masks, config.data, seed=seed, smaps=smaps), validation
 
 
 def split_folder(settings: DataSettings, seed: int) -> tuple[list[Path], list[Path]]:
@@ -346,7 +221,7 @@ def split_folder(settings: DataSettings, seed: int) -> tuple[list[Path], list[Pa
             f"{folder} holds {len(paths)} scan(s); training needs one to learn from and another to validate "
             "on. Add scans, or give a folder with train/ and val/ inside."
         )
-    order = np.random.default_rng((seed, _SPLIT_STREAM)).permutation(len(paths))
+    order = np.random.default_rng((seed, SPLIT_STREAM)).permutation(len(paths))
     n_validation = min(max(1, round(len(paths) * settings.validation_fraction)), len(paths) - 1)
     chosen = set(order[:n_validation].tolist())
     return (
@@ -358,11 +233,14 @@ def split_folder(settings: DataSettings, seed: int) -> tuple[list[Path], list[Pa
 def validation_slice(
     scan: Scan, index: int, masks: MaskSettings, *, smaps: bool = False
 ) -> tuple[Tensor, Tensor, Tensor | None, NDArray[Any]]:
-    """One slice for validation: k-space, the mask that its file name seeds, maps if asked for, and the target."""
+    """One slice for validation: k-space, the mask that its file name seeds, maps if asked for, and the target.
+
+    Of several kinds of mask the file name picks one as well.
+    """
     here = slice(index, index + 1)
-    width = scan.shape[1]
-    mask = generate_mask(masks.kind, width, masks.accelerations, masks.center_fractions, seed=scan.name)
+    kind = masks.kinds[sum(map(ord, scan.name)) % len(masks.kinds)]
+    mask = generate_mask(kind, scan.shape[1], masks.accelerations, masks.center_fractions, seed=scan.name)
     mask &= acquired_columns(scan)
-    kspace = np.ascontiguousarray(scan.kspace[here])
+    kspace = np.ascontiguousarray(crop_readout(np.asarray(scan.kspace[here]), scan.crop_shape[0]))
     maps = maps_for_network(kspace, mask) if smaps else None
     return torch.from_numpy(kspace), torch.from_numpy(mask)[None, None, None], maps, target_of(scan, here)

@@ -3,10 +3,11 @@
     mri-recon train                                    # small U-Net, generated images, minutes on a CPU
     mri-recon train configs/unet.toml --data scans/    # 32 channels, on scans of one's own
     mri-recon train -o runs/unet --resume              # go on where a run was stopped
+    torchrun --nproc-per-node 4 -m mri_recon train configs/unet.toml --data scans/   # four GPUs
 
 The run folder holds `config.toml` (as resolved), `run.json` (versions, seed, device), `metrics.jsonl` (a line
-an epoch), `best.safetensors` (by validation SSIM), `last.safetensors` and `resume.pt`. On a CPU a resumed run
-ends with the very weights of one that was never stopped.
+an epoch), `best.safetensors` (by validation SSIM), `last.safetensors`, `resume.pt`, `curve.png` and `samples/`.
+On a CPU a resumed run ends with the very weights of one that was never stopped.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -29,10 +31,15 @@ from mri_recon.errors import SettingsError
 from mri_recon.metrics import Metrics
 from mri_recon.physics.geometry import center_crop
 from mri_recon.settings import validated
-from mri_recon.training.config import ScheduleSettings, TrainingConfig
-from mri_recon.training.data import batches, loader, open_data
+from mri_recon.training.averaging import averaged_copy
+from mri_recon.training.compiling import compile_network
+from mri_recon.training.config import TrainingConfig
+from mri_recon.training.data import Key, batches, loader, open_data, steps
+from mri_recon.training.distributed import Processes, joined
 from mri_recon.training.losses import loss as loss_of
+from mri_recon.training.optimizers import learning_rate
 from mri_recon.training.progress import Callback, Clock, Progress, TrainingResult, stop_at_signals
+from mri_recon.training.records import Records
 from mri_recon.training.run_folder import RunFolder
 from mri_recon.training.validation import validate, zero_filled
 
@@ -82,108 +89,145 @@ def train(
     OutputError
         The run folder holds a run already, or cannot be written.
     KeyboardInterrupt
-        On Ctrl-C or SIGTERM, after a checkpoint was written.
+        On Ctrl-C, SIGTERM or SIGUSR1, after a checkpoint was written.
     """
     started = time.monotonic()
     config = _with_folders(config or TrainingConfig(), data, output)
-    options, show = config.training, progress or (lambda _: None)
+    options = config.training
     # A twentieth of the time is kept for the last validation and for writing.
     deadline = started + 0.95 * 60 * options.max_minutes if options.max_minutes else math.inf
-    place = torch.device(resolve_device(device, learned=True))
+    wanted = torch.device(resolve_device(device, learned=True))
     folder = RunFolder(Path(config.output.folder))
-    state = folder.open(config, resume=resume, overwrite=overwrite)
 
-    with _seeded(options.seed, place), stop_at_signals() as stop:
+    with joined(wanted) as (processes, place), _seeded(options.seed, place), stop_at_signals() as stop:
+        show: Callback = progress if progress and processes.first else (lambda _: None)
+        # Several processes stop together, after a step; one may stop wherever it looks.
+        check = stop.check if processes.world == 1 else (lambda: None)
+        state = processes.once(lambda: folder.open(config, resume=resume, overwrite=overwrite))
         network: nn.Module = config.network.build().to(place, memory_format=torch.channels_last)
-        optimizer = torch.optim.Adam(
-            network.parameters(), lr=config.optimizer.lr, betas=config.optimizer.betas
-        )
+        optimizer = config.optimizer.build(network.parameters())
+        averaged = averaged_copy(network, options.ema_decay) if options.ema_decay else None
+        scored: nn.Module = averaged.module if averaged else network
         at = _Position()
         if state is not None:
+            at = _Position(**state["position"])
+            _check_processes(state["processes"], processes.world, at)
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
-            at = _Position(**state["position"])
+            if averaged:
+                averaged.load_state_dict(state["averaged"])
+        if options.compile:
+            compile_network(network, place)
 
         def generated(done: int) -> None:
             show(Progress("data", done, config.generated.n_slices))
             stop.check()
 
         slices, scans = open_data(config, generated, smaps=bool(network.needs_smaps))
-        folder.describe(config, place, [scan.name for scan in scans])
-        to_beat = validate(zero_filled, scans, config.masks, place, stop)
+        if processes.first:
+            folder.describe(config, place, [scan.name for scan in scans], processes.world)
+        to_beat, _ = validate(zero_filled, scans, config.masks, place, check, processes)
         scores: Metrics | None = None
 
-        def epoch_batches(epoch: int) -> list[list[tuple[int, int]]]:
-            return batches(slices.source.shapes, options.batch_size, options.seed, epoch)
+        def epoch_steps(epoch: int) -> list[list[list[Key]]]:
+            lists = batches(slices.source.shapes, options.batch_size, options.seed, epoch)
+            return steps(lists, options.accumulate * processes.world)
 
-        n_batches = len(epoch_batches(0))
-        n_steps = options.epochs * n_batches
-        stream = loader(slices, _from(at, options.epochs, epoch_batches), config.data.workers)
-        if state is not None:
-            _set_rng_state(state["rng"], place)  # last, because making the network has drawn from it
+        n_epoch_steps = len(epoch_steps(0))
+        n_steps = n_all_steps = options.epochs * n_epoch_steps
+        own_batches = _from(at, options.epochs, epoch_steps, processes)
+        stream = loader(slices, own_batches, config.data.workers)
 
         def checkpoint() -> None:
             resolved = config.model_dump(mode="json")
             info = WeightsInfo(config.network, resolved, at.history[-1] if at.history else {})
-            save_weights(folder.last, network, info)
+            save_weights(folder.last, scored, info)
             tensors = {"network": network.state_dict(), "optimizer": optimizer.state_dict()}
-            save_state(
-                folder.state,
-                {"config": resolved, "position": asdict(at), "rng": _rng_state(place), **tensors},
-            )
+            if averaged:
+                tensors["averaged"] = averaged.state_dict()
+            position = {"position": asdict(at), "processes": processes.world}
+            save_state(folder.state, {"config": resolved, **position, **tensors})
 
         def report(stage: Literal["step", "epoch"], epoch: int, mean_loss: float) -> None:
-            done, n_epochs = at.epoch * n_batches + at.step, -(-n_steps // n_batches)
+            done, n_epochs = at.epoch * n_epoch_steps + at.step, -(-n_steps // n_epoch_steps)
             left = clock.per_step(done) * max(n_steps - done, 0)
             show(Progress(stage, done, n_steps, epoch, n_epochs, mean_loss, scores, to_beat, left))
 
-        clock = Clock(at.epoch * n_batches + at.step)
+        clock = Clock(at.epoch * n_epoch_steps + at.step)
+        records = Records(
+            folder, at.history, to_beat, on=processes.first, tensorboard=config.output.tensorboard
+        )
         saved_at, shortened = time.monotonic(), False
         try:
             while at.epoch < options.epochs and not shortened:
                 network.train()
-                while at.step < n_batches and not shortened:
-                    done = at.epoch * n_batches + at.step
-                    # Where time is short the learning rate falls sooner: better than being cut off.
-                    n_steps = clock.affordable(done, options.epochs * n_batches, deadline)
+                plan = epoch_steps(at.epoch)
+                while at.step < n_epoch_steps and not shortened:
+                    done = at.epoch * n_epoch_steps + at.step
                     at.lr = learning_rate(config.schedule, config.optimizer.lr, done, n_steps)
                     for group in optimizer.param_groups:
                         group["lr"] = at.lr
+                    _seed_step(options.seed, at, processes.rank)
 
-                    batch = next(stream).to(place)
-                    image = center_crop(network(batch.kspace, batch.mask, batch.smaps), batch.image_shape)
-                    loss = loss_of(options.loss, image, batch.target, batch.data_range, options.ssim_weight)
                     optimizer.zero_grad()
-                    torch.autograd.backward(loss)
-                    norm = nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm)
-                    _check_finite(loss.item(), norm.item(), at, batch.names)
+                    loss = torch.zeros((), device=place)
+                    names: tuple[str, ...] = ()
+                    n_slices = sum(map(len, plan[at.step]))
+                    for _ in plan[at.step][processes.rank :: processes.world]:
+                        batch = next(stream).to(place)
+                        with torch.autocast(place.type, torch.bfloat16, options.precision == "bfloat16"):
+                            image = network(batch.kspace, batch.mask, batch.smaps)
+                        image = center_crop(image.float(), batch.image_shape)
+                        part = loss_of(
+                            options.loss, image, batch.target, batch.data_range, options.ssim_weight
+                        ) * (len(batch.names) / n_slices)
+                        torch.autograd.backward(part)
+                        loss, names = loss + part.detach(), names + batch.names
+                    # Where time is short the learning rate falls sooner: better than being cut off.
+                    affordable = clock.affordable(done, n_all_steps, deadline) if processes.first else 0
+                    mean_loss, stopping, n_steps = _summed(
+                        processes, network, loss, stop.requested, affordable
+                    )
+                    norm = nn.utils.clip_grad_norm_(network.parameters(), options.clip_norm or math.inf)
+                    if not math.isfinite(mean_loss) or not math.isfinite(norm):
+                        named = [name for of_one in processes.gather(names) for name in of_one]
+                        raise _not_finite(mean_loss, norm.item(), at, named)
                     optimizer.step()
-                    at.step, at.loss_sum = at.step + 1, at.loss_sum + loss.item()
+                    if averaged:
+                        averaged.update_parameters(network)
+                    at.step, at.loss_sum = at.step + 1, at.loss_sum + mean_loss
 
                     report("step", at.epoch + 1, at.loss_sum / at.step)
-                    stop.check()
-                    shortened = n_steps <= done + 1 < options.epochs * n_batches
-                    if time.monotonic() - saved_at > 60 * options.checkpoint_minutes:
+                    records.step(done + 1, mean_loss, at.lr)
+                    check()
+                    if stopping and processes.world > 1:
+                        raise KeyboardInterrupt
+                    shortened = n_steps <= done + 1 < n_all_steps
+                    if processes.first and time.monotonic() - saved_at > 60 * options.checkpoint_minutes:
                         checkpoint()
                         saved_at = time.monotonic()
 
-                scores = validate(network.eval(), scans, config.masks, place, stop)
+                scores, example = validate(scored.eval(), scans, config.masks, place, check, processes)
                 row = {"epoch": at.epoch + 1, "loss": at.loss_sum / at.step, "lr": at.lr, **scores.as_dict()}
                 at.history.append(row | {f"zero_filled_{k}": v for k, v in to_beat.as_dict().items()})
                 at.epoch, at.step, at.loss_sum = at.epoch + 1, 0, 0.0
-                if scores.ssim >= max(earlier["ssim"] for earlier in at.history):
-                    info = WeightsInfo(config.network, config.model_dump(mode="json"), at.history[-1])
-                    save_weights(folder.best, network, info)
-                folder.write_metrics(at.history)
-                checkpoint()
+                if processes.first:
+                    if scores.ssim >= max(earlier["ssim"] for earlier in at.history):
+                        info = WeightsInfo(config.network, config.model_dump(mode="json"), at.history[-1])
+                        save_weights(folder.best, scored, info)
+                    folder.write_metrics(at.history)
+                    checkpoint()
+                records.epoch(example)
 
                 saved_at = time.monotonic()
                 report("epoch", at.epoch, row["loss"])
         except KeyboardInterrupt:
-            # Raised by `stop.check` or by `progress`, between steps; at a second signal, anywhere.
-            if not stop.at_once:
+            # Raised between steps, by what looks for it or by `progress`; at a second signal, anywhere.
+            if processes.first and not stop.at_once:
                 checkpoint()
             raise
+        finally:
+            records.close()
 
     best = max(at.history, key=lambda row: row["ssim"])
     return TrainingResult(
@@ -197,12 +241,33 @@ def train(
     )
 
 
-def learning_rate(schedule: ScheduleSettings, highest: float, step: int, n_steps: int) -> float:
-    """Learning rate of a step counted from 0."""
-    rate = highest * min(1.0, (step + 1) / (schedule.warmup_steps + 1))
-    if schedule.kind == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * min(1.0, step / n_steps)))
-    return rate
+def _summed(
+    processes: Processes, network: nn.Module, loss: torch.Tensor, stop: bool, n_steps: int
+) -> tuple[float, bool, int]:
+    """Sum gradients over the processes, and with them the loss, whether one is to stop, and how many steps to do.
+
+    Running statistics of batch normalisation are averaged, so that all processes stay alike.
+    """
+    figures = torch.stack([loss, torch.full_like(loss, stop), torch.full_like(loss, n_steps)])
+    shared = [figures]
+    if processes.world > 1:
+        for parameter in network.parameters():
+            if parameter.grad is None:  # a last step with fewer batches than processes
+                parameter.grad = torch.zeros_like(parameter)
+            shared.append(parameter.grad)
+        statistics = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        shared += [buffer.div_(processes.world) for buffer in statistics]
+    processes.sum(shared)
+    mean_loss, stopping, agreed = figures.tolist()
+    return mean_loss, stopping > 0, int(agreed)
+
+
+def _check_processes(before: int, now: int, at: _Position) -> None:
+    if before != now and at.step:
+        raise SettingsError(
+            f"The run was stopped within epoch {at.epoch + 1} by {before} process(es), and its steps are not those "
+            f"of {now}. Resume it with torchrun --nproc-per-node {before}; between epochs the number may change."
+        )
 
 
 def _with_folders(
@@ -217,20 +282,22 @@ def _with_folders(
 
 
 def _from(
-    at: _Position, n_epochs: int, epoch_batches: Callable[[int], list[list[tuple[int, int]]]]
-) -> Iterator[list[tuple[int, int]]]:
-    """Batches from a position to the end of the run."""
+    at: _Position,
+    n_epochs: int,
+    epoch_steps: Callable[[int], list[list[list[Key]]]],
+    processes: Processes,
+) -> Iterator[list[Key]]:
+    """This process's batches from a position to the end of the run."""
     first, skip = at.epoch, at.step
     for epoch in range(first, n_epochs):
-        yield from epoch_batches(epoch)[skip if epoch == first else 0 :]
+        for step in epoch_steps(epoch)[skip if epoch == first else 0 :]:
+            yield from step[processes.rank :: processes.world]
 
 
-def _check_finite(loss: float, gradient_norm: float, at: _Position, names: tuple[str, ...]) -> None:
-    if math.isfinite(loss) and math.isfinite(gradient_norm):
-        return
-    raise SettingsError(
+def _not_finite(loss: float, gradient_norm: float, at: _Position, names: list[str]) -> SettingsError:
+    return SettingsError(
         f"The loss became {loss:g} (gradient norm {gradient_norm:g}) at epoch {at.epoch + 1}, "
-        f"batch {at.step + 1}: {', '.join(names)}. Look at those slices, or lower optimizer.lr, {at.lr:.3g} "
+        f"step {at.step + 1}: {', '.join(names)}. Look at those slices, or lower optimizer.lr, {at.lr:.3g} "
         "there; checkpoints from before are sound."
     )
 
@@ -244,14 +311,7 @@ def _seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _rng_state(device: torch.device) -> dict[str, torch.Tensor]:
-    state = {"cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        state["cuda"] = torch.cuda.get_rng_state(device)
-    return state
-
-
-def _set_rng_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
-    torch.set_rng_state(state["cpu"])
-    if device.type == "cuda" and "cuda" in state:
-        torch.cuda.set_rng_state(state["cuda"], device)
+def _seed_step(seed: int, at: _Position, rank: int) -> None:
+    """Seed dropout anew for every step: a resumed run then draws what it would have drawn."""
+    words = np.random.SeedSequence((seed, at.epoch, at.step, rank)).generate_state(2)
+    torch.manual_seed(int(words[0]) << 16 ^ int(words[1]))

@@ -10,7 +10,7 @@ from torch import Tensor
 WINDOW = 7
 K1, K2 = 0.01, 0.03
 
-LossName = Literal["l1", "ssim", "l1+ssim"]
+LossName = Literal["l1", "mse", "ssim", "l1+ssim"]
 
 
 def loss(name: LossName, image: Tensor, target: Tensor, data_range: Tensor, ssim_weight: float) -> Tensor:
@@ -27,6 +27,8 @@ def loss(name: LossName, image: Tensor, target: Tensor, data_range: Tensor, ssim
     """
     if name == "l1":
         return l1(image, target, data_range)
+    if name == "mse":
+        return mse(image, target, data_range)
     dissimilarity = 1 - ssim(image, target, data_range)
     if name == "ssim":
         return dissimilarity
@@ -36,6 +38,11 @@ def loss(name: LossName, image: Tensor, target: Tensor, data_range: Tensor, ssim
 def l1(image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:
     """Mean absolute error, relative to the data range."""
     return F.l1_loss(image / data_range[:, None, None], target / data_range[:, None, None])
+
+
+def mse(image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:
+    """Mean squared error, relative to the square of the data range."""
+    return F.mse_loss(image / data_range[:, None, None], target / data_range[:, None, None])
 
 
 def ssim(image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:

@@ -44,6 +44,9 @@ class Progress:
     seconds_left: float | None = None
 
 
+STOP_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
+"""What ends a run with a checkpoint; Windows has no SIGUSR1."""
+
 _STEPS_TO_JUDGE_BY = 10  # the first ones are slower than those to come
 
 Callback = Callable[[Progress], None]
@@ -115,12 +118,12 @@ class Stop:
 
 @contextmanager
 def stop_at_signals() -> Iterator[Stop]:
-    """Within, Ctrl-C and SIGTERM are noted and acted upon by `Stop.check`."""
+    """Within, Ctrl-C, SIGTERM and SIGUSR1 (Slurm's warning) are noted and acted upon by `Stop.check`."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # only the main thread can receive signals
         return
-    before = {number: signal.signal(number, stop.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop.handle) for number in STOP_SIGNALS}
     try:
         yield stop
     finally:

@@ -19,11 +19,11 @@ from mri_recon.training.config import TrainingConfig, to_toml
 
 # What a resumed run may change; anything else would make it another run.
 _MAY_CHANGE = {
-    "output": {"folder"},
+    "output": {"folder", "tensorboard"},
     "data": {"workers"},
     "training": {"epochs", "max_minutes", "checkpoint_minutes", "clip_norm"},
-    "optimizer": {"lr", "betas"},
-    "schedule": {"kind", "warmup_steps"},
+    "optimizer": {"lr", "betas", "momentum", "alpha", "weight_decay"},
+    "schedule": {"kind", "warmup_steps", "drops", "factor"},
 }
 
 
@@ -44,6 +44,9 @@ class RunFolder:
         self.best = path / "best.safetensors"
         self.last = path / "last.safetensors"
         self.state = path / "resume.pt"
+        self.curve = path / "curve.png"
+        self.samples = path / "samples"
+        self.tensorboard = path / "tensorboard"
 
     def open(self, config: TrainingConfig, *, resume: bool, overwrite: bool) -> dict[str, Any] | None:
         """Make the folder ready, and return the state to resume from.
@@ -68,7 +71,9 @@ class RunFolder:
             )
         make_folder(self.path)
         if not resume:
-            for old in (self.best, self.last, self.state, self.metrics):
+            pictures = self.samples.glob("epoch_*.png")
+            logs = self.tensorboard.glob("events.out.tfevents.*")
+            for old in (self.best, self.last, self.state, self.metrics, self.curve, *pictures, *logs):
                 try:
                     old.unlink(missing_ok=True)
                 except OSError as error:
@@ -79,7 +84,9 @@ class RunFolder:
         """Whether anything is there that starting again would lose."""
         return any(path.exists() for path in (self.state, self.best, self.last))
 
-    def describe(self, config: TrainingConfig, device: torch.device, scans: Sequence[str]) -> None:
+    def describe(
+        self, config: TrainingConfig, device: torch.device, scans: Sequence[str], n_processes: int
+    ) -> None:
         """Write the resolved configuration, and what the run was made with and validated on."""
         self._write(self.config, to_toml(config))
         description = {
@@ -89,6 +96,7 @@ class RunFolder:
             "numpy": np.__version__,
             "platform": platform.platform(),
             "device": str(device),
+            "processes": n_processes,
             "threads": torch.get_num_threads(),
             "seed": config.training.seed,
             "validation": list(scans),

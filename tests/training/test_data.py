@@ -1,31 +1,22 @@
+import os
 import pickle
 from dataclasses import replace
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from mri_recon.data.phantom import random_slice, sample_scan
+from mri_recon.data.phantom import sample_scan
 from mri_recon.data.scan import Header
 from mri_recon.data.storage import write_scan
-from mri_recon.errors import ScanError
+from mri_recon.errors import ScanError, SettingsError
 from mri_recon.physics.coils import rss
 from mri_recon.physics.fourier import ifftc
 from mri_recon.training.config import DataSettings, GeneratedSettings, MaskSettings, TrainingConfig
-from mri_recon.training.data import (
-    DrawnSlices,
-    GeneratedSlices,
-    Sample,
-    ScanSlices,
-    acquired_columns,
-    batches,
-    flip,
-    loader,
-    open_data,
-    split_folder,
-    validation_slice,
-)
+from mri_recon.training.data import DrawnSlices, batches, loader, open_data, split_folder, validation_slice
+from mri_recon.training.samples import FreshSlices, PoolSlices, ScanSlices, acquired_columns
 
 
 def small_scan(seed, **changes):
@@ -39,35 +30,6 @@ def folder(tmp_path):
         scan = small_scan(seed, n_coils=1 + seed % 2)
         write_scan(tmp_path / scan.name, scan)
     return tmp_path
-
-
-@pytest.mark.parametrize("axis", [-2, -1])
-@pytest.mark.parametrize(("height", "width"), [(24, 20), (25, 21)])
-def test_flipping_kspace_reverses_the_image(axis, height, width):
-    rng = np.random.default_rng(0)
-    kspace, _ = random_slice(rng, height, width, 2, 0.01)
-    target = rss(ifftc(kspace))
-    flipped = flip(Sample(kspace, np.ones(width, dtype=bool), target, 1.0, ""), axis)
-    assert np.abs(flipped.kspace - kspace).max() > 0.1
-    np.testing.assert_allclose(rss(ifftc(flipped.kspace)), np.flip(target, axis), atol=1e-5)
-    np.testing.assert_array_equal(flipped.target, np.flip(target, axis))
-
-
-def test_flipping_takes_the_padding_along():
-    acquired = np.ones(20, dtype=bool)
-    acquired[:3] = False
-    kspace = np.ones((1, 24, 20), dtype=np.complex64) * acquired
-    flipped = flip(Sample(kspace, acquired, np.ones((24, 20), np.float32), 1.0, ""), -1)
-    np.testing.assert_array_equal(flipped.acquired, np.abs(flipped.kspace[0, 0]) > 0)
-    assert flipped.acquired.sum() == 17
-
-
-def test_a_target_off_center_is_left_unflipped():
-    sample = Sample(
-        np.ones((1, 24, 20), np.complex64), np.ones(20, bool), np.ones((24, 17), np.float32), 1.0, ""
-    )
-    assert flip(sample, -1) is sample
-    assert flip(sample, -2) is not sample
 
 
 def test_batches_hold_one_shape_and_every_slice_once():
@@ -86,7 +48,7 @@ def test_samples_depend_on_seed_epoch_and_index_alone(folder):
     masks = MaskSettings(accelerations=(2.0, 4.0), center_fractions=(0.2, 0.1))
 
     def drawn(seed, epoch, index):
-        return DrawnSlices(slices, masks, flips=True, seed=seed)[epoch, index]
+        return DrawnSlices(slices, masks, DataSettings(), seed=seed)[epoch, index]
 
     first = drawn(0, 1, 2)
     drawn(0, 1, 3)
@@ -97,14 +59,14 @@ def test_samples_depend_on_seed_epoch_and_index_alone(folder):
 
 
 def test_slices_can_be_sent_to_workers(folder):
-    slices = DrawnSlices(ScanSlices(sorted(folder.glob("*.h5"))), MaskSettings(), flips=True, seed=0)
+    slices = DrawnSlices(ScanSlices(sorted(folder.glob("*.h5"))), MaskSettings(), DataSettings(), seed=0)
     sent = pickle.loads(pickle.dumps(slices))
     assert torch.equal(sent[0, 1].kspace, slices[0, 1].kspace)
 
 
 @pytest.mark.slow
 def test_workers_do_not_change_the_stream(folder):
-    slices = DrawnSlices(ScanSlices(sorted(folder.glob("*.h5"))), MaskSettings(), flips=True, seed=0)
+    slices = DrawnSlices(ScanSlices(sorted(folder.glob("*.h5"))), MaskSettings(), DataSettings(), seed=0)
     order = batches(slices.source.shapes, 2, seed=0, epoch=0)
     here, there = (list(loader(slices, order, workers)) for workers in (0, 1))
     assert [b.names for b in here] == [b.names for b in there]
@@ -116,7 +78,7 @@ def test_workers_do_not_change_the_stream(folder):
 def test_scans_are_read_as_they_are(folder):
     path = sorted(folder.glob("*.h5"))[1]
     scan = small_scan(1)
-    sample = ScanSlices([path])[1]
+    sample = ScanSlices([path]).sample(0, 1)
     np.testing.assert_array_equal(sample.kspace, scan.kspace[1])
     np.testing.assert_array_equal(sample.target, scan.target[1])
     assert sample.data_range == pytest.approx(float(scan.target.max()))  # the volume's, not the slice's
@@ -179,15 +141,15 @@ def test_one_scan_cannot_be_split(folder):
 def test_generated_slices_follow_the_settings():
     settings = GeneratedSettings(n_slices=12, sizes=((24, 20), (20, 20)), n_coils=(1, 2), noise=(0.01, 0.02))
     counts = []
-    slices = GeneratedSlices(settings, 0, counts.append)
+    slices = PoolSlices(settings, 0, counts.append)
     assert counts == list(range(1, 13))
     assert {s[1:3] for s in slices.shapes} == {(24, 20), (20, 20)}
-    again = GeneratedSlices(settings, 0, counts.append)
-    other = GeneratedSlices(settings, 1, counts.append)
-    assert all(np.array_equal(slices[i].kspace, again[i].kspace) for i in range(12))
+    again = PoolSlices(settings, 0, counts.append)
+    other = PoolSlices(settings, 1, counts.append)
+    assert all(np.array_equal(slices.samples[i].kspace, again.samples[i].kspace) for i in range(12))
     assert not any(
-        slices[i].kspace.shape == other[i].kspace.shape and np.allclose(slices[i].kspace, other[i].kspace)
-        for i in range(12)
+        a.kspace.shape == b.kspace.shape and np.allclose(a.kspace, b.kspace)
+        for a, b in zip(slices.samples, other.samples, strict=True)
     )
 
 
@@ -196,11 +158,107 @@ def test_generated_slices_follow_the_settings():
 )
 def test_the_kind_of_images_is_a_setting(images, least, most):
     settings = GeneratedSettings(images=images, n_slices=20, sizes=((24, 20),), noise=(0.05, 0.05))
-    slices = GeneratedSlices(settings, 0, lambda _: None)
+    slices = PoolSlices(settings, 0, lambda _: None)
     # Synthetic targets have the noise of their k-space, those of heads have none.
     noisy = [np.allclose(s.target, rss(ifftc(s.kspace)), atol=1e-5) for s in slices.samples]
     assert least <= sum(noisy) <= most
     assert all(s.data_range == s.target.max() for s in slices.samples)
+
+
+def test_fresh_images_are_others_in_each_epoch_and_keep_their_shapes():
+    settings = GeneratedSettings(fresh=True, n_slices=8, sizes=((24, 20), (20, 20)), n_coils=(1, 2))
+    slices = FreshSlices(settings, 3, 8)
+    assert len(set(slices.shapes)) > 1
+    first, again, other = slices.sample(0, 5), slices.sample(0, 5), slices.sample(1, 5)
+    assert np.array_equal(first.kspace, again.kspace)
+    assert first.kspace.shape == other.kspace.shape == slices.shapes[5][:3]
+    assert not np.allclose(first.kspace, other.kspace)
+    assert "epoch 2" in other.name
+    config = TrainingConfig(generated=settings)
+    drawn, _ = open_data(config, lambda _: pytest.fail("nothing is made at the start"))
+    assert len(drawn.source.shapes) == 8
+
+
+def test_a_mix_has_its_share_of_generated_slices(folder):
+    config = TrainingConfig(
+        data=DataSettings(folder=str(folder), generated_share=0.6, validation_fraction=0.4),
+        generated=GeneratedSettings(sizes=((24, 20),), n_coils=(1,)),
+        masks=MaskSettings(accelerations=(2.0,), center_fractions=(0.2,)),
+    )
+    drawn, validation = open_data(config, lambda _: None)
+    names = [drawn[0, index].names[0] for index in range(len(drawn.source.shapes))]
+    generated = [name for name in names if name.startswith("generated")]
+    assert len(names) == 10
+    assert len(generated) == 6
+    assert all(scan.path is not None for scan in validation)
+    with pytest.raises(IndexError):
+        drawn.source.sample(0, 10)
+
+
+def test_masks_are_drawn_from_kinds_and_pairs(folder):
+    masks = MaskSettings(kind=("equispaced", "random"), accelerations=(2.0, 4.0), center_fractions=(0.2, 0.1))
+    drawn = DrawnSlices(ScanSlices(sorted(folder.glob("*.h5"))), masks, DataSettings(), seed=0)
+    made = [np.flatnonzero(drawn[epoch, 0].mask.flatten().numpy()) for epoch in range(40)]
+    # With every second column of 20, and a centre of 4, the equispaced ones have 12 lines; random ones vary.
+    assert len({len(lines) for lines in made}) > 4
+    every_second = [
+        lines for lines in made if {*range(0, 20, 2)} <= {*lines} or {*range(1, 20, 2)} <= {*lines}
+    ]
+    assert 2 < len(every_second) < 25
+
+
+def test_masks_that_cannot_be_drawn_are_found_before_training(folder):
+    config = TrainingConfig(
+        data=DataSettings(folder=str(folder)),
+        masks=MaskSettings(kind=("random", "equispaced"), accelerations=(2.5,), center_fractions=(0.2,)),
+    )
+    with pytest.raises(SettingsError, match="needs a whole acceleration"):
+        open_data(config, lambda _: None)
+
+
+def test_readout_oversampling_is_taken_out_and_changes_no_pixel(tmp_path):
+    scan = replace(small_scan(0, height=48), header=Header(recon=(24, 20, 1)), target=None)
+    write_scan(tmp_path / "over.h5", scan)
+    sample = ScanSlices([tmp_path / "over.h5"]).sample(0, 1)
+    assert sample.kspace.shape == (2, 24, 20)
+    np.testing.assert_allclose(rss(ifftc(sample.kspace)), sample.target, atol=1e-6)
+    np.testing.assert_allclose(sample.target, rss(ifftc(scan.kspace[1]))[12:36], atol=1e-6)
+    kspace, _, _, target = validation_slice(scan, 1, MaskSettings())
+    np.testing.assert_allclose(rss(ifftc(kspace.numpy())), target, atol=1e-6)
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_reading_does_not_take_more_and_more_memory(tmp_path):
+    sizes = [(96, 64), (80, 96), (128, 112)]
+    for seed, (height, width) in enumerate(sizes):
+        scan = small_scan(seed, height=height, width=width, n_slices=3, n_coils=4)
+        write_scan(tmp_path / f"{seed}.h5", replace(scan, name=f"{seed}.h5"))
+    source = ScanSlices(sorted(tmp_path.glob("*.h5")))
+    drawn = DrawnSlices(source, MaskSettings(), DataSettings(), seed=0)
+
+    def read(n):
+        for index in range(n):
+            drawn[0, index % 9]
+
+    read(60)
+    before = resident()
+    read(400)
+    assert resident() - before < 4 * 2**20  # 130 MiB were read
+    assert source._buffer.size == 4 * 128 * 112
+
+
+def test_the_buffer_is_reused_and_batches_keep_their_own_memory(folder):
+    source = ScanSlices(sorted(folder.glob("*.h5")))
+    kept = DrawnSlices(source, MaskSettings(), DataSettings(flips=False), seed=0)
+    first = kept[0, 2].kspace.clone()
+    batch = kept[0, 2]
+    assert np.shares_memory(source.sample(0, 2).kspace, source.sample(0, 3).kspace)
+    assert torch.equal(batch.kspace, first)
 
 
 def test_generating_can_be_stopped():
@@ -209,7 +267,7 @@ def test_generating_can_be_stopped():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        GeneratedSlices(GeneratedSettings(n_slices=10_000, sizes=((16, 16),)), 0, stop_at_two)
+        PoolSlices(GeneratedSettings(n_slices=10_000, sizes=((16, 16),)), 0, stop_at_two)
 
 
 def test_generated_validation_scans_are_the_sample_sets():

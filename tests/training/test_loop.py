@@ -18,9 +18,10 @@ from mri_recon.errors import OutputError, SettingsError, WeightsError
 from mri_recon.networks.unet import UNet
 from mri_recon.reconstruct import reconstruct
 from mri_recon.settings import validated
-from mri_recon.training.config import ScheduleSettings, TrainingConfig
-from mri_recon.training.loop import learning_rate, train
+from mri_recon.training.config import TrainingConfig
+from mri_recon.training.loop import train
 from mri_recon.training.losses import loss
+from mri_recon.training.optimizers import ScheduleSettings, learning_rate
 from mri_recon.training.progress import Clock
 
 TINY = {
@@ -76,6 +77,7 @@ def test_a_run_folder_says_everything(whole):
     result, _ = whole
     assert {p.name for p in result.folder.iterdir()} == {
         "config.toml", "run.json", "metrics.jsonl", "best.safetensors", "last.safetensors", "resume.pt",
+        "curve.png", "samples",
     }  # fmt: skip
     run = json.loads((result.folder / "run.json").read_text())
     assert run["seed"] == 0
@@ -156,7 +158,7 @@ def test_a_run_is_not_lost_by_accident(whole):
     assert result.weights.read_bytes() == before
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_a_signal_ends_a_run_with_a_checkpoint(tmp_path, number):
     before = signal.getsignal(number)
 
@@ -180,7 +182,7 @@ def test_nothing_to_resume_is_said(tmp_path):
 
 def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
     with pytest.raises(
-        SettingsError, match=r"epoch \d+, batch \d+: generated slice \d+.*optimizer.lr"
+        SettingsError, match=r"epoch \d+, step \d+: generated slice \d+.*optimizer.lr"
     ) as caught:
         train(tiny(optimizer={"lr": 1e30}, training={"clip_norm": 1e9}), output=tmp_path, device="cpu")
     assert "\n" not in str(caught.value)
