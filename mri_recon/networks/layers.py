@@ -8,6 +8,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from mri_recon.networks.convolution import Convolution3x3
+
 CHANNELS_PER_GROUP = 32
 LEAK = 0.2
 
@@ -54,7 +56,7 @@ class ConvBlock(nn.Module):
         layers: list[nn.Module] = []
         for n_channels in (in_channels, out_channels):
             layers += [
-                nn.Conv2d(n_channels, out_channels, 3, padding=1, bias=False),
+                Convolution3x3(n_channels, out_channels),
                 NORMS[norm](out_channels),
                 nn.LeakyReLU(LEAK, inplace=True),
                 # Kept as a layer at rate zero too: fastMRI's weights are named by position.
