@@ -293,7 +293,7 @@ def _reconstruct_slice(
     kspace /= scale
     kspace = to_device(kspace.astype(np.complex64, copy=False), device)
     mask = to_device(columns.reshape(1, 1, 1, -1), device)
-    if method.learned:  # without readout oversampling, as in training; which changes no pixel that is kept
+    if method.crops_readout:  # without oversampling, as in training; it changes no pixel that is kept
         kspace = crop_readout(kspace, scan.crop_shape[0])
         smaps = None if smaps is None else center_crop(smaps, (kspace.shape[-2], kspace.shape[-1]))
     if method.needs_smaps and smaps is not None:

@@ -74,6 +74,8 @@ class Method(ABC):
     needs_smaps: ClassVar[bool] = False
     crops_first: ClassVar[bool] = False
     """Whether it expects k-space of the image cropped to its final size, all of it taken for acquired."""
+    crops_readout: ClassVar[bool] = False
+    """Whether it expects k-space without the rows of the image beyond its final height."""
     learned: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

@@ -40,6 +40,11 @@ class LearnedMethod(Method):
         """Whether the network expects the image cropped to its final size."""
         return bool(self.load().crops_first)
 
+    @property
+    def crops_readout(self) -> bool:  # type: ignore[override]  # known from the weights alone
+        """Whether the network was trained without readout oversampling."""
+        return bool(self.load().crops_readout)
+
     def load(self, device: torch.device | str = "cpu") -> nn.Module:
         """The network with its weights, kept for the next call.
 

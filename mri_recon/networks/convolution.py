@@ -29,7 +29,8 @@ class Convolution3x3(nn.Conv2d):
         plain = input.device.type != "cpu" or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
         if plain or not torch.is_grad_enabled() or min(self.in_channels, self.out_channels) < NARROWEST:
             return super().forward(input)
-        return cast(Tensor, _Convolution.apply(input, self.weight))
+        out = _Convolution.apply(input, self.weight)  # type: ignore[no-untyped-call]
+        return cast(Tensor, out)
 
 
 class _Convolution(torch.autograd.Function):

@@ -39,6 +39,7 @@ class FastMRIUNet(UNetCore):
     method = "unet"
     needs_smaps = False
     crops_first = True
+    crops_readout = False
 
     def __init__(self, channels: int, levels: int) -> None:
         super().__init__(1, 1, channels=channels, levels=levels, norm="instance", dropout=0.0)
@@ -108,6 +109,7 @@ class FastMRIVarNet(nn.Module):
     method = "varnet"
     needs_smaps = False
     crops_first = False
+    crops_readout = False
 
     def __init__(
         self, n_cascades: int, channels: int, levels: int, maps_channels: int, maps_levels: int

@@ -103,6 +103,7 @@ class UNet(nn.Module):
     method = "unet"
     needs_smaps = False
     crops_first = False
+    crops_readout = True
 
     def __init__(
         self,
@@ -158,7 +159,7 @@ class UNet(nn.Module):
 
     def _improve(self, zero_filled: Tensor) -> Tensor:
         x, mean, std = normalise(rss(zero_filled))
-        # Channels last: a step of training is about a fifth faster on a CPU.
+        # Channels last, in which convolutions and their gradients are quickest (see `convolution`).
         features = x[:, None].to(memory_format=torch.channels_last)
         correction = cast(Tensor, self.unet(features))[:, 0].float()
         return (x + correction if self.residual else correction) * std + mean

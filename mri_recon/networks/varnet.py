@@ -114,6 +114,7 @@ class VarNet(nn.Module):
 
     method = "varnet"
     crops_first = False
+    crops_readout = True
 
     def __init__(
         self,

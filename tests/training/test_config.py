@@ -51,7 +51,7 @@ def test_what_is_left_out_is_the_default(tmp_path):
         ("[network]\nchanels = 3", r"no key 'chanels' in \[network\]. Did you mean 'channels'"),
         (
             '[network]\nnorm = "batchgroup"',
-            r"\[network\] norm: expected 'group', 'instance', 'batch', 'layer' or 'non",
+            r"\[network\] norm: expected 'group', 'instance', 'batch', 'layer' or 'none'",
         ),
         ("[network]\nchannels = 0", r"\[network\] channels: expected greater than or equal to 1, got 0"),
         ('[network]\nname = "unett"', r"no network 'unett'. Did you mean 'unet'"),
