@@ -254,6 +254,23 @@ def test_an_index_that_would_drop_the_slice_axis_is_refused(tmp_path):
         stored[3]
 
 
+def test_slices_are_read_into_memory_that_is_there(tmp_path):
+    path = tmp_path / "scan.h5"
+    make_file(path, kspace=random_kspace(4, 2, 6, 5))
+    kspace = read_scan(path).kspace
+    assert isinstance(kspace, hdf5.StoredSlices)
+    out = np.zeros((2, 2, 6, 5), np.complex64)
+    kspace.read_into(np.s_[1:3], out)
+    np.testing.assert_array_equal(out, kspace[1:3])
+    strided = np.zeros((1, 2, 6, 10), np.complex64)[..., ::2]
+    kspace.read_into(np.s_[3:4], strided)
+    np.testing.assert_array_equal(strided, kspace[3:4])
+    with pytest.raises(ValueError, match=r"expected an array of \(1, 2, 6, 5\) complex64"):
+        kspace.read_into(np.s_[0:1], out)
+    with pytest.raises(ValueError, match=r"got .* complex128"):
+        kspace.read_into(np.s_[1:3], out.astype(complex))
+
+
 def test_no_handle_stays_open(tmp_path):
     path = make_file(tmp_path / "a.h5", kspace=random_kspace(2, 4, 4))
     scan = read_scan(path)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from helpers import assert_close, complex_normal
 
-from mri_recon.physics.geometry import center_crop
+from mri_recon.physics.fourier import ifftc
+from mri_recon.physics.geometry import center_crop, crop_readout
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,18 @@ def test_a_shorter_axis_is_left_whole():
     image = np.arange(12).reshape(1, 3, 4)
     np.testing.assert_array_equal(center_crop(image, (320, 320)), image)
     np.testing.assert_array_equal(center_crop(image, (320, 2)), image[:, :, 1:3])
+
+
+@pytest.mark.parametrize(("height", "kept"), [(16, 8), (15, 8), (16, 7), (15, 7)])
+def test_cropping_the_readout_keeps_the_rows_in_the_middle(height, kept):
+    rng = np.random.default_rng(0)
+    kspace = complex_normal(rng, (2, 3, height, 10))
+    before = kspace.copy()
+    cropped = crop_readout(kspace, kept)
+    assert_close(ifftc(cropped), center_crop(ifftc(kspace), (kept, 10)), 1e-12)
+    np.testing.assert_array_equal(kspace, before)
+    # Columns stay columns: what was not acquired stays empty.
+    kspace[..., 3] = 0
+    assert not crop_readout(kspace, kept)[..., 3].any()
+    assert crop_readout(kspace, height) is kspace
+    assert crop_readout(kspace, height + 4) is kspace

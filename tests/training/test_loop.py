@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -113,6 +114,19 @@ def test_validation_scores_are_what_reconstruct_gets(whole):
     assert ours.ssim == pytest.approx(result.validation.ssim, abs=1e-4)
     assert ours.psnr == pytest.approx(result.validation.psnr, abs=1e-3)
     assert theirs.psnr == pytest.approx(result.zero_filled.psnr, abs=1e-3)
+
+
+def test_validation_of_oversampled_scans_is_what_reconstruct_gets(tmp_path):
+    for seed, split in enumerate(("train", "val")):
+        scan = sample_scan(height=64, width=32, n_slices=1, n_coils=2, seed=seed, name=f"{split}.h5")
+        scan = replace(scan, target=scan.target[:, 16:48], smaps=None, truth=None)
+        (tmp_path / split).mkdir()
+        write_scan(tmp_path / split / scan.name, scan)
+    result = train(tiny(training={"epochs": 1}), data=tmp_path, output=tmp_path / "run", device="cpu")
+    found = reconstruct(scan, "unet", weights=result.weights, device="cpu")
+    assert found.image.shape == (1, 32, 32)
+    assert found.metrics.ssim == pytest.approx(result.validation.ssim, abs=1e-4)
+    assert found.metrics.psnr == pytest.approx(result.validation.psnr, abs=1e-3)
 
 
 @pytest.mark.parametrize("stage", ["step", "epoch"])
