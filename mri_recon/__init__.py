@@ -20,7 +20,8 @@ _HOMES = {
     "Scan": "mri_recon.data.scan",
     "evaluate": "mri_recon.evaluate",
     "generate_mask": "mri_recon.physics.masks",
-    "read_scan": "mri_recon.data.storage",
+    "read_scan": "mri_recon.data.formats.registry",
+    "read_scans": "mri_recon.data.formats.registry",
     "reconstruct": "mri_recon.reconstruct",
     "sample_scan": "mri_recon.data.phantom",
     "train": "mri_recon.training.loop",
@@ -31,9 +32,10 @@ _HOMES = {
 __all__ = ["__version__", *_HOMES]
 
 if TYPE_CHECKING:
+    from mri_recon.data.formats.registry import read_scan, read_scans
     from mri_recon.data.phantom import sample_scan
     from mri_recon.data.scan import Scan
-    from mri_recon.data.storage import read_scan, write_reconstruction, write_scan
+    from mri_recon.data.storage import write_reconstruction, write_scan
     from mri_recon.errors import MriReconError
     from mri_recon.evaluate import evaluate
     from mri_recon.physics.masks import generate_mask

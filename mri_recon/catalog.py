@@ -1,11 +1,12 @@
 """Everything that can be chosen by name, as import paths: listing it imports nothing.
 
-A new reconstruction method, mask or network is one file and one line here.
+A new reconstruction method, mask, network or file format is one file and one line here.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,7 +61,31 @@ FOREIGN_NETWORKS = {
 """Networks of others, whose weights are recognised by the names in them: not trained here."""
 
 
-def look_up(kind: str, table: dict[str, Entry], name: str) -> Any:
+@dataclass(frozen=True)
+class FormatEntry(Entry):
+    """A file format, and whether k-space and images are written in it."""
+
+    kspace: bool = False
+    images: bool = False
+
+
+FORMATS = {
+    "mrd": FormatEntry("mri_recon.data.formats.ismrmrd:Ismrmrd", "ISMRMRD raw data", kspace=True),
+    "twix": FormatEntry("mri_recon.data.formats.twix:Twix", "Siemens raw data, read only"),
+    "cfl": FormatEntry("mri_recon.data.formats.cfl:Cfl", "BART's cfl and hdr", kspace=True, images=True),
+    "npy": FormatEntry("mri_recon.data.formats.arrays:Npy", "a NumPy array", kspace=True, images=True),
+    "npz": FormatEntry("mri_recon.data.formats.arrays:Npz", "an archive of them", kspace=True, images=True),
+    "mat": FormatEntry("mri_recon.data.formats.arrays:Mat", "MATLAB arrays", kspace=True, images=True),
+    "nifti": FormatEntry("mri_recon.data.formats.nifti:Nifti", "NIfTI images", images=True),
+    "dicom": FormatEntry("mri_recon.data.formats.dicom:Dicom", "a DICOM series", images=True),
+    "png": FormatEntry("mri_recon.data.formats.pictures:Png", "PNG pictures, a slice each", images=True),
+    "tiff": FormatEntry("mri_recon.data.formats.pictures:Tiff", "a TIFF of floats", images=True),
+    "h5": FormatEntry("mri_recon.data.formats.fastmri:FastMri", "fastMRI's HDF5", kspace=True, images=True),
+}
+"""Formats; a file is of the first that recognises it."""
+
+
+def look_up(kind: str, table: Mapping[str, Entry], name: str) -> Any:
     """Import what `table` holds under `name`.
 
     Raises

@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 
 import mri_recon
 from mri_recon.catalog import METHODS, look_up
+from mri_recon.data.formats.registry import read_scan
 from mri_recon.data.phantom import sample_set
 from mri_recon.data.sampling import AS_ACQUIRED
 from mri_recon.data.scan import Scan
-from mri_recon.data.storage import find_scans, read_first_slice, read_reconstruction, read_scan
+from mri_recon.data.storage import find_scans, read_first_slice, read_reconstruction
 from mri_recon.device import resolve_device
 from mri_recon.errors import MriReconError, ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Method

@@ -9,6 +9,7 @@ import errno
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -100,6 +101,54 @@ def atomic_output(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     finally:
         with suppress(OSError):
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path, *, overwrite: bool = False, suffix: str) -> Iterator[Path]:
+    """Give a temporary folder to fill; it takes the name `path` when the block ends without an error.
+
+    A folder that is there already is replaced only if it holds nothing but files ending in `suffix`.
+
+    Raises
+    ------
+    OutputError
+        `path` exists and `overwrite` is not set or it holds other files, or it cannot be written.
+    """
+    asked = Path(path)
+    final = asked.absolute()
+    _refuse_folder(asked, final, overwrite=overwrite, suffix=suffix)
+    part = final.with_name(f".{final.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    old = part.with_suffix(".old")
+    try:
+        part.mkdir()
+        yield part
+        if final.exists():
+            _refuse_folder(asked, final, overwrite=overwrite, suffix=suffix)
+            final.rename(old)
+        part.rename(final)
+        _sync_folder(final.parent)
+    except OSError as error:
+        if old.exists() and not final.exists():
+            old.rename(final)
+        raise output_error(asked, error) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _refuse_folder(asked: Path, final: Path, *, overwrite: bool, suffix: str) -> None:
+    if not os.path.lexists(final):
+        return
+    if final.is_symlink() or not final.is_dir():
+        raise OutputError(f"Cannot write to {one_line(asked)}: it is not a folder. Choose another name.")
+    if not overwrite:
+        raise _exists(asked)
+    other = next((p.name for p in final.iterdir() if p.suffix != suffix or not p.is_file()), None)
+    if other is not None:
+        raise OutputError(
+            f"{one_line(asked)} holds other things than {suffix} files, such as {one_line(other)}, so it stays. "
+            "Choose another name."
+        )
 
 
 def _final_path(path: Path, *, overwrite: bool) -> Path:

@@ -109,7 +109,7 @@ def reconstruct(
         Weights of a learned method; by default the shipped ones.
     smaps
         Coil maps of your own, `(slice, coil, height, width)` or one slice of them for all, or the path of such an
-        array saved with `numpy.save`; by default each slice's are estimated from its centre lines.
+        array saved with `numpy.save` or by BART; by default each slice's are estimated from its centre lines.
     slices
         First slice and one past the last.
     device
@@ -298,6 +298,9 @@ def _reconstruct_slice(
         smaps = None if smaps is None else center_crop(smaps, (kspace.shape[-2], kspace.shape[-1]))
     if method.needs_smaps and smaps is not None:
         smaps = to_device(smaps, device)
+    elif method.needs_smaps and scan.n_coils > 1 and scan.calibration is not None:
+        apart = np.asarray(scan.calibration[index : index + 1])
+        smaps = estimate_maps(to_device(apart, device), (apart != 0).any(axis=(0, 1, 2)))
     elif method.needs_smaps and scan.n_coils > 1:
         smaps = estimate_maps(kspace, columns)
     if method.crops_first:

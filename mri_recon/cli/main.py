@@ -15,9 +15,10 @@ from mri_recon.errors import MriReconError
 
 COMMANDS = {
     "demo": "Make a sample scan, reconstruct it by every method, show the table and pictures.",
-    "reconstruct": "Reconstruct scans: HDF5 images, PNG previews, metrics.",
+    "reconstruct": "Reconstruct scans of any format: images, PNG previews, metrics.",
     "evaluate": "Score methods on a folder of scans.",
     "train": "Train a network.",
+    "convert": "Convert between file formats: scanners', BART's, NumPy, MATLAB, NIfTI, DICOM.",
     "mask": "Show or write a sampling mask.",
     "simulate": "Write simulated scans with known truth.",
 }

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from mri_recon.catalog import MASKS, METHODS
+from mri_recon.catalog import FORMATS, MASKS, METHODS
 from mri_recon.cli.console import VERBOSITY
 from mri_recon.errors import SettingsError, suggestion
+
+if TYPE_CHECKING:
+    from mri_recon.data.formats.base import ReadOptions
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -102,7 +105,7 @@ smaps = click.option(
     "--smaps",
     type=click.Path(path_type=Path),
     metavar="F.npy",
-    help="Coil maps of your own, (slice or 1, coil, height, width).  [default: estimated]",
+    help="Coil maps of your own, .npy or .cfl, (slice or 1, coil, height, width).  [default: estimated]",
 )
 
 
@@ -122,6 +125,48 @@ threads = click.option(
 )
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
+axes = _chained(
+    click.option(
+        "--axes",
+        metavar="AXES",
+        help="What the axes of an array in .npy, .npz or .mat are, such as coil,height,width.",
+    ),
+    click.option("--variable", metavar="NAME", help="Name of the array in an .npz or .mat of several."),
+)
+"""--axes and --variable."""
+
+keep_identity = click.option(
+    "--keep-identity", is_flag=True, help="Keep the patient's name and number in DICOM files."
+)
+
+
+def file_format(names: tuple[str, ...], default: str) -> Decorator:
+    """-f: the format to write, one of `names`."""
+    listed = "; ".join(f"{name}: {FORMATS[name].summary}" for name in names)
+    return click.option(
+        "-f",
+        "--format",
+        "file_format",
+        type=click.Choice(names),
+        metavar="FORMAT",
+        help=f"Format to write. {listed}.  [default: {default}]",
+    )
+
+
+def read_options(
+    axes: str | None, variable: str | None, *, remove_oversampling: bool = True, prewhiten: bool = True
+) -> ReadOptions:
+    """How to read files that leave a choice.
+
+    Raises
+    ------
+    SettingsError
+        Axes that are none.
+    """
+    from mri_recon.data.formats.base import ReadOptions
+
+    named = None if axes is None else tuple(axis.strip() for axis in axes.split(","))
+    return ReadOptions(named, variable, remove_oversampling, prewhiten)
 
 
 def method(*, multiple: bool, default: Any) -> Decorator:

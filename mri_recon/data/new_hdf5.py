@@ -76,6 +76,11 @@ class NewFile:
         data[index] = values
         self._check(self.path)
 
+    def put_rows(self, data: h5py.Dataset, first: int, rows: NDArray[Any]) -> None:
+        """Write consecutive rows of a data set as they are."""
+        data[first : first + len(rows)] = rows
+        self._check(self.path)
+
     def put_whole(self, name: str, value: Any) -> None:
         """Write a small data set at once."""
         self._file[name] = value

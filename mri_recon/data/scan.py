@@ -21,18 +21,28 @@ class Slices(Protocol):
     def __getitem__(self, index: slice, /) -> NDArray[Any]: ...
 
 
+Vector = tuple[float, float, float]
+"""A point or direction in the patient (towards left, posterior and head; mm), or a size along x, y, z."""
+
+
 @dataclass(frozen=True)
 class Header:
-    """What the ISMRMRD header says of the geometry; None where it says nothing.
+    """What the header says of the geometry; None where it says nothing.
 
     `encoded` and `recon` are matrix sizes (x, y, z) with x the readout; `padding` is the first column that
-    was acquired and one past the last: columns outside were never measured and hold zeros.
+    was acquired and one past the last: columns outside were never measured and hold zeros. `encoded_fov` and
+    `recon_fov` are the sizes of those matrices in mm; that of z is a slice's thickness. `positions` are the
+    centres of the slices, one each; `orientation` the directions in which readout, phase encode and slices run.
     """
 
     encoded: tuple[int, int, int] | None = None
     recon: tuple[int, int, int] | None = None
     padding: tuple[int, int] | None = None
     xml: str | None = None
+    encoded_fov: Vector | None = None
+    recon_fov: Vector | None = None
+    positions: tuple[Vector, ...] | None = None
+    orientation: tuple[Vector, Vector, Vector] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,8 @@ class Scan:
         Known coil sensitivity maps, shaped as `kspace`; generated scans have them.
     truth
         Known complex image `(slice, height, width)`; generated scans have it.
+    calibration
+        K-space of calibration lines measured apart, shaped as `kspace`, zeros elsewhere: coil maps come from it.
     n_coils_stored
         0 where the file had no coil axis.
     notes
@@ -67,6 +79,7 @@ class Scan:
     acquisition: str = "unknown"
     smaps: Slices | None = None
     truth: Slices | None = None
+    calibration: Slices | None = None
     n_coils_stored: int = 1
     attributes: Mapping[str, Any] = field(default_factory=dict)
     path: Path | None = None

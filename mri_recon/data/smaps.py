@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from mri_recon.data.scan import Scan
-from mri_recon.errors import SettingsError
+from mri_recon.errors import ScanError, SettingsError
 
 
 def given_maps(smaps: Any, scan: Scan) -> Any:
-    """Coil maps for a scan, `(slice or 1, coil, height, width)`: an array, or the path of one saved with `numpy.save`.
+    """Coil maps for a scan, `(slice or 1, coil, height, width)`: an array, or the path of
+    one saved with `numpy.save`, or by BART.
 
     A file is mapped, not read: only the slices that are used come into memory.
 
@@ -23,7 +24,7 @@ def given_maps(smaps: Any, scan: Scan) -> Any:
     """
     where = "The maps"
     if isinstance(smaps, str | Path):
-        where, smaps = f"{smaps}", _mapped(Path(smaps))
+        where, smaps = f"{smaps}", _opened(Path(smaps), scan)
     if smaps.ndim == 3:
         smaps = smaps[None]
     wanted = (scan.n_slices, scan.n_coils, *scan.shape)
@@ -34,6 +35,17 @@ def given_maps(smaps: Any, scan: Scan) -> Any:
     if not np.issubdtype(smaps.dtype, np.complexfloating):
         raise SettingsError(f"{where}: expected complex coil maps, got {smaps.dtype}.")
     return smaps
+
+
+def _opened(path: Path, scan: Scan) -> Any:
+    if path.suffix in (".cfl", ".hdr"):
+        from mri_recon.data.formats.cfl import read_maps
+
+        try:
+            return read_maps(path, tuple(scan.kspace.shape))[:]
+        except ScanError as error:
+            raise SettingsError(str(error)) from error
+    return _mapped(path)
 
 
 def _mapped(path: Path) -> Any:

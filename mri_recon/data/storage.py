@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mri_recon.data.hdf5 import find_dataset, open_hdf5, read_attributes
-from mri_recon.data.header import build_header
+from mri_recon.data.header import build_header, with_place
 from mri_recon.data.layout import (
     contents,
     find_companion,
@@ -33,6 +33,8 @@ from mri_recon.errors import OutputError, ScanError
 from mri_recon.files import one_line
 
 _SUFFIXES = (".h5", ".hdf5")
+_POSITIONS, _ORIENTATION = "slice_positions_mm", "slice_orientation"
+"""Attributes for what fastMRI's layout has no place for: where the slices lie."""
 
 
 def read_scan(path: str | Path) -> Scan:
@@ -63,6 +65,9 @@ def read_scan(path: str | Path) -> Scan:
         smaps, smaps_notes = find_companion(file, path, "sensitivity_maps", kspace)
         truth, truth_notes = find_companion(file, path, "truth", kspace)
     acquisition = str(attributes.pop("acquisition", "")).strip()
+    header = with_place(
+        header, attributes.pop(_POSITIONS, None), attributes.pop(_ORIENTATION, None), kspace.shape[0]
+    )
     return Scan(
         name=path.name,
         kspace=kspace,
@@ -133,11 +138,32 @@ def read_first_slice(path: str | Path) -> int | None:
     return first if isinstance(first, int) and first >= 0 else None
 
 
-def find_scans(paths: Iterable[str | Path]) -> list[Path]:
+def holds_reconstruction(path: str | Path) -> bool:
+    """Whether a file holds reconstructed images rather than a scan.
+
+    Raises
+    ------
+    ScanError
+        The file cannot be read.
+    """
+    path = Path(path)
+    with open_hdf5(path) as file:
+        return (
+            find_dataset(file, path, "kspace") is None
+            and find_dataset(file, path, "reconstruction") is not None
+        )
+
+
+def find_scans(paths: Iterable[str | Path], suffixes: tuple[str, ...] = _SUFFIXES) -> list[Path]:
     """List the scan files that `paths` stand for: files as they are, folders by their HDF5 files.
 
     Folders are not searched below, and hidden and unfinished (``.part``) files are passed over. A file
     named twice is listed once.
+
+    Parameters
+    ----------
+    suffixes
+        Of the files that count as scans in a folder.
 
     Raises
     ------
@@ -147,7 +173,7 @@ def find_scans(paths: Iterable[str | Path]) -> list[Path]:
     files: dict[str, Path] = {}
     for path in [Path(paths)] if isinstance(paths, str | Path) else map(Path, paths):
         try:
-            found = _scans_in(path) if path.is_dir() else [path]
+            found = _scans_in(path, suffixes) if path.is_dir() else [path]
             for file in found:
                 if not os.path.lexists(file):
                     raise ScanError(f"{one_line(file)} does not exist. Check the path.")
@@ -185,6 +211,9 @@ def write_scan(path: str | Path, scan: Scan, *, overwrite: bool = False) -> None
             file.put_whole("mask", np.asarray(scan.mask, dtype=bool).reshape(scan.shape[1]))
         xml = build_header(scan) if scan.header.xml is None else scan.header.xml
         file.put_whole("ismrmrd_header", np.bytes_(xml.encode("utf-8")))
+        if scan.header.positions is not None and scan.header.orientation is not None:
+            values[_POSITIONS] = [x for position in scan.header.positions for x in position]
+            values[_ORIENTATION] = [x for direction in scan.header.orientation for x in direction]
         for key, value in values.items():
             file.attribute(key, value)
 
@@ -286,9 +315,9 @@ def write_reconstruction(
         writer.write(slice(None), images)
 
 
-def _scans_in(folder: Path) -> list[Path]:
+def _scans_in(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
     def scans(directory: Path) -> list[Path]:
-        inside = (p for p in directory.iterdir() if p.suffix.lower() in _SUFFIXES)
+        inside = (p for p in directory.iterdir() if p.suffix.lower() in suffixes)
         return sorted(p for p in inside if not p.name.startswith(".") and not p.is_dir())
 
     found = scans(folder)
@@ -297,7 +326,7 @@ def _scans_in(folder: Path) -> list[Path]:
             p.name for p in sorted(folder.iterdir()) if p.is_dir() and os.access(p, os.R_OK) and scans(p)
         ]
         fix = f"Its folder '{one_line(below[0])}' has some: name that." if below else "Name another folder."
-        raise ScanError(f"{one_line(folder)} holds no scans (*{', *'.join(_SUFFIXES)}). {fix}")
+        raise ScanError(f"{one_line(folder)} holds no scans (*{', *'.join(suffixes)}). {fix}")
     return found
 
 
