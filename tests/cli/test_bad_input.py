@@ -92,7 +92,7 @@ class TestScan:
     def test_folder_without_scans(self, capsys, tmp_path, command, monkeypatch):
         monkeypatch.chdir(tmp_path)
         (tmp_path / "folder").mkdir()
-        assert_one_line(run(capsys, command, "folder"), "folder holds no scans (*.h5, *.hdf5)")
+        assert_one_line(run(capsys, command, "folder"), "folder holds no scans (*.h5, *.hdf5")
         (tmp_path / "folder" / "scan.dat").touch()
         assert_one_line(run(capsys, command, "folder"), "folder holds no scans")
         assert [p.name for p in tmp_path.iterdir()] == ["folder"]
