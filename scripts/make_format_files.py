@@ -35,7 +35,9 @@ sSliceArray.asSlice[0].dThickness = 5
 
 
 def run(*words: str, folder: Path) -> None:
-    subprocess.run(words, cwd=folder, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    subprocess.run(
+        words, cwd=folder, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
 
 
 def packed(path: Path) -> None:

@@ -86,7 +86,7 @@ class TestUsage:
         ("arguments", "words"),
         [
             (["reconstrct", "scan.h5"], ["no command 'reconstrct'", "Did you mean 'reconstruct'?"]),
-            (["magic"], ["Known: demo, evaluate, mask, reconstruct, simulate, train."]),
+            (["magic"], [f"Known: {', '.join(sorted(COMMANDS))}."]),
             (
                 ["reconstruct", "a.h5", "--acceleraton", "4"],
                 ["--acceleration", "mri-recon reconstruct --help"],

@@ -33,7 +33,11 @@ def mrd_header(
 ) -> str:
     def space(name, matrix, fov):
         def sizes(tag, values):
-            return f"<{tag}>" + "".join(f"<{a}>{v}</{a}>" for a, v in zip("xyz", values, strict=True)) + f"</{tag}>"
+            return (
+                f"<{tag}>"
+                + "".join(f"<{a}>{v}</{a}>" for a, v in zip("xyz", values, strict=True))
+                + f"</{tag}>"
+            )
 
         return f"<{name}>{sizes('matrixSize', matrix)}{sizes('fieldOfView_mm', fov)}</{name}>"
 
@@ -43,7 +47,11 @@ def mrd_header(
         else f"<kspace_encoding_step_1><minimum>0</minimum><maximum>{maximum}</maximum><center>{center}</center>"
         "</kspace_encoding_step_1>"
     )
-    parallel = f"<parallelImaging><calibrationMode>{calibration}</calibrationMode></parallelImaging>" if calibration else ""
+    parallel = (
+        f"<parallelImaging><calibrationMode>{calibration}</calibrationMode></parallelImaging>"
+        if calibration
+        else ""
+    )
     return (
         '<?xml version="1.0"?><ismrmrdHeader xmlns="http://www.ismrm.org/ISMRMRD">'
         f"{more}<experimentalConditions><H1resonanceFrequency_Hz>0</H1resonanceFrequency_Hz></experimentalConditions>"
@@ -53,7 +61,9 @@ def mrd_header(
     )
 
 
-def readout(data: np.ndarray, step: int = 0, flags: tuple[str, ...] = (), center: int | None = None, **fields: Any) -> Any:
+def readout(
+    data: np.ndarray, step: int = 0, flags: tuple[str, ...] = (), center: int | None = None, **fields: Any
+) -> Any:
     """An acquisition: `(coil, sample)`, its line, flags by their names in the standard, counters and geometry."""
     ismrmrd = pytest.importorskip("ismrmrd")
     made = ismrmrd.Acquisition.from_array(np.ascontiguousarray(data, dtype=np.complex64))

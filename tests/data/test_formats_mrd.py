@@ -107,7 +107,9 @@ def test_noise_scans_whiten_the_coils(tmp_path):
     mixing = np.array([[1.0, 0.0], [0.8 + 0.5j, 2.0]])
     noise = mixing @ complex_normal(rng, (2, 4096))
     kspace = np.einsum("ij,jhw->ihw", mixing, complex_normal(rng, (2, 16, 8)))
-    (scan,) = opened(tmp_path, [readout(noise, 0, ("IS_NOISE_MEASUREMENT",), center=0), *lines(kspace)], ReadOptions())
+    (scan,) = opened(
+        tmp_path, [readout(noise, 0, ("IS_NOISE_MEASUREMENT",), center=0), *lines(kspace)], ReadOptions()
+    )
     whitened = read_scan(scan.path, ReadOptions(remove_oversampling=False)).kspace[:][0].reshape(2, -1)
     covariance = whitened @ whitened.conj().T / whitened.shape[1]
     power = np.trace(mixing @ mixing.conj().T).real / 2
@@ -139,13 +141,20 @@ def test_calibration_measured_apart_gives_maps_only(tmp_path, mode):
     kspace = whole.kspace[0]
     apart = [readout(3 * kspace[:, :, s], s, ("IS_PARALLEL_CALIBRATION",)) for s in range(10, 30)]
     image = [readout(kspace[:, :, s], s) for s in range(0, 40, 2)]
-    header = {"encoded": (48, 40, 1), "recon": (48, 40, 1), "encoded_fov": (240.0,) * 3, "recon_fov": (240.0,) * 3}
+    header = {
+        "encoded": (48, 40, 1),
+        "recon": (48, 40, 1),
+        "encoded_fov": (240.0,) * 3,
+        "recon_fov": (240.0,) * 3,
+    }
     (scan,) = opened(tmp_path, [*apart, *image], center=20, maximum=39, calibration=mode, **header)
     assert scan.mask.sum() == 20
     assert np.array_equal(scan.calibration[:][0, :, :, 10:30], 3 * kspace[:, :, 10:30])
     blind = replace(scan, calibration=None)
     truth = reconstruct(replace(whole, target=None), "sense", acceleration=1).image
-    errors = [np.linalg.norm(reconstruct(s, "sense").image - truth) / np.linalg.norm(truth) for s in (scan, blind)]
+    errors = [
+        np.linalg.norm(reconstruct(s, "sense").image - truth) / np.linalg.norm(truth) for s in (scan, blind)
+    ]
     assert errors[0] < 0.1 < errors[1]
 
 
@@ -195,7 +204,8 @@ def test_echo_planar_lines_lose_their_ghost(tmp_path, kspace):
         readout(reference, 0, ("IS_PHASECORR_DATA",)),
     ]
     image = [
-        readout(ghosted(clean[:, :, s]), s, ("IS_REVERSE",)) if s % 2 else readout(clean[:, :, s], s) for s in range(8)
+        readout(ghosted(clean[:, :, s]), s, ("IS_REVERSE",)) if s % 2 else readout(clean[:, :, s], s)
+        for s in range(8)
     ]
     (scan,) = opened(tmp_path, [*correction, *image], trajectory="epi")
     assert_close(scan.kspace[:], clean[None], 1e-4)

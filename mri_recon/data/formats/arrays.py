@@ -172,7 +172,8 @@ class Npz(_Arrays):
         from zipfile import BadZipFile
 
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            # Opened here, as numpy would leave a broken archive open.
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, BadZipFile, NotImplementedError) as error:
             raise _broken(path, "an archive of NumPy arrays", error) from error

@@ -8,6 +8,7 @@ References
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -74,6 +75,7 @@ class _Series:
     white: float
     affine: NDArray[np.float64]
     voxel: tuple[float, float, float]
+    factor: float
     root: ElementTree.Element
     identity: bool
     digest: str
@@ -82,6 +84,8 @@ class _Series:
     @classmethod
     def of(cls, images: Images, options: WriteOptions) -> _Series:
         pixels, affine, voxel = displayed(images.pixels, images.placed)
+        factor = _factor(white_of(pixels))
+        pixels = pixels * np.float64(factor)
         top = float(pixels.max())
         # As the file will state it: what is read back is right to the last digit that it can hold.
         slope = float(_decimal(top / _WHITE)) if top > 0 else 1.0
@@ -93,8 +97,13 @@ class _Series:
         digest = hashlib.sha256(
             pixels.tobytes() + repr(sorted(images.attributes.items())).encode()
         ).hexdigest()
+        if factor != 1:
+            notes += (
+                f"Numbers are those of the images times {factor:g}: viewers cannot show windows below one.",
+            )
+        identity = options.keep_identity
         white = white_of(pixels)
-        return cls(images, stored, slope, white, affine, voxel, root, options.keep_identity, digest, notes)
+        return cls(images, stored, slope, white, affine, voxel, factor, root, identity, digest, notes)
 
     def uid(self, what: str) -> str:
         """An identifier that follows from the images: the same series is the same series when written again."""
@@ -161,6 +170,8 @@ class _Series:
             for name in ("method", "settings", "lines", "effective_acceleration")
             if name in told
         ]
+        if self.factor != 1:
+            known.append(f"numbers times {self.factor:g}")
         return "; ".join(
             [
                 f"Reconstructed by mri-recon {__version__}, not for diagnosis",
@@ -215,6 +226,11 @@ class _Series:
         ds.WindowCenter = _decimal(self.white / 2)
         ds.WindowWidth = _decimal(self.white)
         ds.PixelData = self.stored[number].astype("<u2").tobytes()
+
+
+def _factor(white: float) -> float:
+    """A power of ten that brings the window to some thousands; one where it is of a size that viewers show."""
+    return 1.0 if 100 <= white <= 100_000 or white <= 0 else 10.0 ** (3 - math.floor(math.log10(white)))
 
 
 def _decimal(value: float) -> str:
