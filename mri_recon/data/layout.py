@@ -75,7 +75,7 @@ def _not_a_scan(file: h5py.File, path: Path) -> ScanError:
             if isinstance(group, h5py.Group) and {"xml", "data"} <= set(group):
                 return ScanError(
                     f"{shown} is raw ISMRMRD data (readouts in '{one_line(name)}/data'), expected fastMRI "
-                    f"HDF5 with a data set 'kspace' {_AXES}. Sort its readouts into k-space first."
+                    f"HDF5 with a data set 'kspace' {_AXES}. Convert it: mri-recon convert {path.name} scan.h5."
                 )
     if "reconstruction" in names:
         fix = "It looks like an output file of `reconstruct`: pass the scan that it was made from."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ class TestConvert:
     def test_kspace_survives_every_format_in_turn(self, capsys, folder):
         expected = read_scan("full.mrd", RAW).kspace[:]
         chain = ["full.mrd", *(f"a{f.suffix}" for f in all_formats() if FORMATS[f.name].kspace), "b.mrd"]
-        for source, output in zip(chain, chain[1:], strict=False):
+        for source, output in pairwise(chain):
             outcome = run(capsys, "convert", source, output)
             assert outcome.code == 0, outcome
             assert np.array_equal(read_scan(output, RAW).kspace[:], expected), output

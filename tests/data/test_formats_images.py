@@ -303,13 +303,16 @@ def test_a_missing_package_is_named_with_the_extra(tmp_path, monkeypatch, name, 
     from mri_recon import read_scans
 
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(SettingsError, match=rf"{module}.*pip install 'mri-recon\[formats\]'"):
+    path = unpacked(name, tmp_path) if module == "twixtools" else tmp_path / name
+
+    def use():
         if module == "twixtools":
-            read_scans(unpacked(name, tmp_path))
-        else:
-            (Nifti if module == "nibabel" else Dicom).write_images(
-                tmp_path / name, images(), WriteOptions(), overwrite=False
-            )
+            return read_scans(path)
+        kind = Nifti if module == "nibabel" else Dicom
+        return kind.write_images(path, images(), WriteOptions(), overwrite=False)
+
+    with pytest.raises(SettingsError, match=rf"{module}.*pip install 'mri-recon\[formats\]'"):
+        use()
     assert not [path for path in tmp_path.iterdir() if path.name != "meas.dat"]
 
 
