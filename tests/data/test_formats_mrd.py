@@ -236,6 +236,12 @@ def test_no_image_and_different_coils_are_refused(tmp_path, kspace):
         read_scans(write_mrd(tmp_path / "b.mrd", mrd_header(), [*lines(kspace), *lines(kspace[:1])]), RAW)
 
 
+def test_the_other_version_is_refused_by_name(tmp_path):
+    (tmp_path / "a.mrd").write_bytes(b"yardl\x01\x00\x00\x00" + bytes(300))
+    with pytest.raises(ScanError, match="MRD version 2"):
+        read_scans(tmp_path / "a.mrd")
+
+
 def test_damage_is_told_in_a_line(tmp_path, kspace):
     path = write_mrd(tmp_path / "a.mrd", mrd_header(), lines(kspace))
     content = path.read_bytes()

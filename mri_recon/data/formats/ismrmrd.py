@@ -59,6 +59,8 @@ _FLAGS = {
 """Bits of a readout's flags, counted from one as the standard does."""
 
 _BLOCK = 256
+_YARDL = b"yardl"
+"""What MRD version 2 begins with."""
 
 
 class Ismrmrd(Format):
@@ -70,10 +72,16 @@ class Ismrmrd(Format):
 
     @classmethod
     def recognises(cls, path: Path, start: bytes) -> bool:
-        return start.startswith(b"\x89HDF\r\n\x1a\n") and bool(_groups(path))
+        return start.startswith(_YARDL) or (start.startswith(b"\x89HDF\r\n\x1a\n") and bool(_groups(path)))
 
     @classmethod
     def read_scans(cls, path: Path, options: ReadOptions) -> tuple[Scan, ...]:
+        with path.open("rb") as file:
+            if file.read(len(_YARDL)) == _YARDL:
+                raise ScanError(
+                    f"{one_line(path)} is MRD version 2, which is not read; expected ISMRMRD's HDF5 (version 1). Convert "
+                    "it with the tools that it comes with."
+                )
         groups = _groups(path)
         found = [_read(path, group, group if len(groups) > 1 else "") for group in groups]
         return tuple(scan for raw in found for scan in scans_of(raw, options))
