@@ -79,8 +79,8 @@ class Ismrmrd(Format):
         with path.open("rb") as file:
             if file.read(len(_YARDL)) == _YARDL:
                 raise ScanError(
-                    f"{one_line(path)} is MRD version 2, which is not read; expected ISMRMRD's HDF5 (version 1). Convert "
-                    "it with the tools that it comes with."
+                    f"{one_line(path)} is MRD version 2, which is not read; expected ISMRMRD's HDF5 (version 1). "
+                    "Convert it with the tools that it comes with."
                 )
         groups = _groups(path)
         found = [_read(path, group, group if len(groups) > 1 else "") for group in groups]
