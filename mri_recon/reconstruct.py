@@ -146,7 +146,7 @@ def reconstruct(
         return _reconstruct_slice(scan, index, method, sampling_mask.columns, own, place, reports), reports
 
     # No slice's result depends on its neighbours, nor on how many are worked on at once.
-    at_once = 1 if method.learned or place != "cpu" else _slices_at_once(scan, stop - first)
+    at_once = 1 if method.learned or place != "cpu" else slices_at_once(scan, stop - first)
     for index, (one, reports) in enumerate(in_order(one_slice, range(first, stop), at_once)):
         if image is None:
             image = np.empty((stop - first, *one.shape[1:]), dtype=np.float32)
@@ -175,7 +175,7 @@ WORKING_BYTES = 640 << 20
 """What slices worked on at once may take together, roughly, beside the program itself."""
 
 
-def _slices_at_once(scan: Scan, n_slices: int) -> int:
+def slices_at_once(scan: Scan, n_slices: int) -> int:
     """Slices for which there are both threads and memory: k-space, maps and their copies are ten times k-space."""
     of_one = 10 * 8 * scan.n_coils * scan.shape[0] * scan.shape[1]
     return max(1, min(n_threads(), n_slices, WORKING_BYTES // of_one))

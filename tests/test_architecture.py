@@ -38,6 +38,7 @@ FLOORS = {
     "methods": 4,
     "training": 4,
     "reconstruct": 5,
+    "inspection": 5,
     "evaluate": 6,
     "report": 7,
     "__main__": 8,

@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": "Score methods on a folder of scans.",
     "train": "Train a network.",
     "convert": "Convert between file formats: scanners', BART's, NumPy, MATLAB, NIfTI, DICOM.",
+    "check": "Say what scans are, whether they are sound, and what not to trust.",
     "mask": "Show or write a sampling mask.",
     "simulate": "Write simulated scans with known truth.",
 }

@@ -34,15 +34,18 @@ def examine(
     kspace: Kspace,
     target: Image | None = None,
     *,
+    truth: Image | None = None,
     padding: tuple[int, int] | None = None,
     declared_mask: bool = False,
 ) -> tuple[Finding, ...]:
-    """Every detector on one slice, found or not, in the order of `CRIMES`.
+    """Every detector on one slice, found or not, in the order of `CRIMES`; the last one only with a target.
 
     Parameters
     ----------
     kspace, target
         `(coil, height, width)`, and `(h, w)` where the scan has a target.
+    truth
+        Magnitude of the known image of a generated scan, which its target may be in place of k-space's own.
     padding
         First column that the header says was measured and one past the last.
     declared_mask
@@ -59,52 +62,67 @@ def examine(
         jpeg_blocks(kspace),
     ]
     if target is not None:
-        findings.append(target_mismatch(kspace, target, declared_mask))
+        findings.append(target_mismatch(kspace, target, undersampled=declared_mask, truth=truth))
     return tuple(findings)
 
 
-def middle_slices(n_slices: int, at_most: int = 3) -> list[int]:
-    """The middle slice first, then those around it that tell most of a volume."""
-    chosen = [n_slices // 2, n_slices // 4, (3 * n_slices) // 4]
-    return list(dict.fromkeys(chosen))[:at_most]
-
-
-def find_crimes(scan: Scan, slices: Sequence[int] | None = None) -> tuple[Finding, ...]:
-    """Every detector on some slices of a scan: of each detector the middle finding, by its evidence.
+def examine_slice(scan: Scan, index: int, kspace: Kspace | None = None) -> tuple[Finding, ...]:
+    """`examine` one slice of a scan, with all that the scan knows; none where the slice is empty.
 
     Parameters
     ----------
-    slices
-        The slices looked at; three about the middle of the volume by default.
+    kspace
+        The slice, if it was read already.
+
+    Raises
+    ------
+    ScanError
+        The slice cannot be read.
+    """
+    one = slice(index, index + 1)
+    kspace = scan.kspace[one][0] if kspace is None else kspace
+    if not kspace.any():
+        return ()
+    return examine(
+        kspace,
+        None if scan.target is None else scan.target[one][0],
+        truth=None if scan.truth is None else abs(scan.truth[one][0]),
+        padding=scan.header.padding,
+        declared_mask=scan.mask is not None and not bool(scan.mask.all()),
+    )
+
+
+def telling_slices(n_slices: int) -> list[int]:
+    """The middle slice, then those half-way to the ends: what is looked at where not all is."""
+    return list(dict.fromkeys([n_slices // 2, n_slices // 4, (3 * n_slices) // 4]))
+
+
+def merge(rounds: Sequence[tuple[Finding, ...]]) -> tuple[Finding, ...]:
+    """Of each detector the middle one of its findings in several slices; of two, the one that was found."""
+    merged = []
+    for findings in zip(*(findings for findings in rounds if findings), strict=True):
+        ordered = sorted(findings, key=lambda finding: (finding.found, finding.value))
+        merged.append(ordered[len(ordered) // 2])
+    return tuple(merged)
+
+
+def find_crimes(scan: Scan, slices: Sequence[int] | None = None) -> tuple[Finding, ...]:
+    """Every detector on some slices of a scan; three about the middle of the volume by default.
 
     Raises
     ------
     ScanError
         A slice cannot be read.
     """
-    rounds = []
-    for index in middle_slices(scan.n_slices) if slices is None else slices:
-        kspace = scan.kspace[index : index + 1][0]
-        if not kspace.any():
-            continue
-        target = None if scan.target is None else scan.target[index : index + 1][0]
-        rounds.append(
-            examine(
-                kspace,
-                target,
-                padding=scan.header.padding,
-                declared_mask=scan.mask is not None and not bool(scan.mask.all()),
-            )
-        )
-    return tuple(_median(list(findings)) for findings in zip(*rounds, strict=True))
-
-
-def _median(findings: list[Finding]) -> Finding:
-    """Of one detector's findings the middle one; of two, the one that was found."""
-    ordered = sorted(findings, key=lambda finding: (finding.found, finding.value))
-    return ordered[len(ordered) // 2]
+    return merge([examine_slice(scan, i) for i in slices or telling_slices(scan.n_slices)])
 
 
 def crime_notes(scan: Scan) -> list[str]:
-    """What was found, a sentence or two each; nothing on a sound scan."""
+    """What was found, a sentence or two each; nothing on a sound scan.
+
+    Raises
+    ------
+    ScanError
+        A slice cannot be read.
+    """
     return [finding.text for finding in find_crimes(scan) if finding.found]

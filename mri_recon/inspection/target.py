@@ -23,7 +23,9 @@ _SAME = 0.05
 _MEASURE = "relative difference of target and k-space's image"
 
 
-def target_mismatch(kspace: Kspace, target: Image, undersampled: bool = False) -> Finding:
+def target_mismatch(
+    kspace: Kspace, target: Image, *, undersampled: bool = False, truth: Image | None = None
+) -> Finding:
     """Hold the target against the root-sum-of-squares image of k-space, cropped about its centre.
 
     Parameters
@@ -33,6 +35,8 @@ def target_mismatch(kspace: Kspace, target: Image, undersampled: bool = False) -
     undersampled
         Whether columns are known to be missing: then the target must not equal the image, which has aliases,
         and only coarse structure is compared.
+    truth
+        Magnitude of the known image of a generated scan `(height, width)`: a target made from that is right as well.
     """
     image = rss(ifftc(kspace)).astype(np.float64)
     target = target.astype(np.float64)
@@ -41,6 +45,10 @@ def target_mismatch(kspace: Kspace, target: Image, undersampled: bool = False) -
         blank = "The target of this slice is empty although k-space is not." if image.any() else ""
         return Finding("target-mismatch", float(bool(blank)), MISMATCH_LIMIT, _MEASURE, blank)
     difference = _difference(center_crop(image, shape), target)
+    if truth is not None:
+        difference_from_truth = _difference(center_crop(truth.astype(np.float64), shape), target)
+        if difference_from_truth <= MISMATCH_LIMIT:
+            return Finding("target-mismatch", difference_from_truth, MISMATCH_LIMIT, _MEASURE)
     if undersampled or missing_inside(kspace).any():
         return _undersampled(image, target, difference)
     text = "" if difference <= MISMATCH_LIMIT else _explained(kspace, image, target)
