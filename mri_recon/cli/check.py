@@ -14,10 +14,16 @@ from mri_recon.errors import MriReconError
 if TYPE_CHECKING:
     from mri_recon.inspection.soundness import ScanReport
 
+MANY = 20
+"""Files above which the middle slice of each has to do."""
+
 
 @click.command("check", epilog="Example: mri-recon check scans/ -v")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH…")
-@click.option("--all-slices", is_flag=True, help="Look at every slice.  [default: three about the middle]")
+@click.option(
+    "--all-slices", is_flag=True,
+    help=f"Look at every slice.  [default: three about the middle; the middle one of more than {MANY} files]",
+)  # fmt: skip
 @options.threads
 @options.as_json
 @options.common
@@ -31,7 +37,7 @@ def command(paths: tuple[Path, ...], all_slices: bool, as_json: bool) -> int:
     import time
 
     from mri_recon.data.storage import find_scans
-    from mri_recon.inspection.soundness import UNUSABLE, WARNING, ScanReport, check_file
+    from mri_recon.inspection.soundness import ALL, UNUSABLE, WARNING, ScanReport, check_file
     from mri_recon.solvers.threads import in_order, n_threads
 
     started = time.perf_counter()
@@ -44,8 +50,10 @@ def command(paths: tuple[Path, ...], all_slices: bool, as_json: bool) -> int:
             reports.append(ScanReport(str(path), UNUSABLE, str(error)))
             _show(reports[-1], as_json)
 
+    at_most = ALL if all_slices else 1 if len(files) > MANY else 3
+
     def one(index: int) -> tuple[ScanReport, ...]:
-        return check_file(files[index], all_slices=all_slices)
+        return check_file(files[index], at_most=at_most)
 
     with progress("checking") as update:
         for done, found in enumerate(in_order(one, range(len(files)), n_threads()), 1):

@@ -34,7 +34,6 @@ def examine(
     kspace: Kspace,
     target: Image | None = None,
     *,
-    truth: Image | None = None,
     padding: tuple[int, int] | None = None,
     declared_mask: bool = False,
 ) -> tuple[Finding, ...]:
@@ -44,8 +43,6 @@ def examine(
     ----------
     kspace, target
         `(coil, height, width)`, and `(h, w)` where the scan has a target.
-    truth
-        Magnitude of the known image of a generated scan, which its target may be in place of k-space's own.
     padding
         First column that the header says was measured and one past the last.
     declared_mask
@@ -62,7 +59,7 @@ def examine(
         jpeg_blocks(kspace),
     ]
     if target is not None:
-        findings.append(target_mismatch(kspace, target, undersampled=declared_mask, truth=truth))
+        findings.append(target_mismatch(kspace, target, undersampled=declared_mask))
     return tuple(findings)
 
 
@@ -86,7 +83,6 @@ def examine_slice(scan: Scan, index: int, kspace: Kspace | None = None) -> tuple
     return examine(
         kspace,
         None if scan.target is None else scan.target[one][0],
-        truth=None if scan.truth is None else abs(scan.truth[one][0]),
         padding=scan.header.padding,
         declared_mask=scan.mask is not None and not bool(scan.mask.all()),
     )

@@ -143,22 +143,27 @@ class ScanReport:
         }
 
 
-def check_file(path: str | Path, *, all_slices: bool = False) -> tuple[ScanReport, ...]:
-    """Check the scans of a file; one that cannot be read is reported, not raised."""
+ALL = 1 << 30
+"""As many slices as there are."""
+
+
+def check_file(path: str | Path, *, at_most: int = 3) -> tuple[ScanReport, ...]:
+    """Check the scans of a file, looking at `at_most` slices of each; one that cannot be read is reported, not raised."""
     path = Path(path)
     try:
         scans = (read_scan(path),)
     except MriReconError as error:
         return (ScanReport(path.name, UNUSABLE, str(error)),)
-    return tuple(check_scan(scan, all_slices=all_slices) for scan in scans)
+    return tuple(check_scan(scan, at_most=at_most) for scan in scans)
 
 
-def check_scan(scan: Scan, *, all_slices: bool = False) -> ScanReport:
-    """Check a scan: the middle slice and two others, or all of them.
+def check_scan(scan: Scan, *, at_most: int = 3) -> ScanReport:
+    """Check a scan, looking at the middle slice, then two others, or with a larger `at_most` at every slice.
 
     Nothing is raised for a scan that cannot be used: the report says why.
     """
-    slices = list(range(scan.n_slices)) if all_slices else telling_slices(scan.n_slices)
+    telling = telling_slices(scan.n_slices)
+    slices = telling[:at_most] if at_most <= 3 else [*telling, *(set(range(scan.n_slices)) - set(telling))]
     try:
         return _look(scan, slices)
     except MriReconError as error:
