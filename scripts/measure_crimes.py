@@ -32,7 +32,9 @@ Sample = tuple[np.ndarray, np.ndarray, bool]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("scans", type=Path)
     parser.add_argument("--anatomy", type=Path, help="folder of NIfTI magnitude volumes")
     parser.add_argument("-o", "--output", type=Path, help="write the tables there too")
@@ -63,7 +65,9 @@ def with_target(kspace: np.ndarray) -> Sample:
 # Harmless changes: what other scanners and other protocols give.
 
 
-def harmless(kspace: np.ndarray, target: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, Sample]]:
+def harmless(
+    kspace: np.ndarray, target: np.ndarray, rng: np.random.Generator
+) -> Iterator[tuple[str, Sample]]:
     height, width = kspace.shape[-2:]
     image = ifftc(kspace)
     yield "as it is", (kspace, target, False)
@@ -176,8 +180,10 @@ def window(kspace: np.ndarray, kind: str) -> np.ndarray:
     from scipy.signal import get_window
 
     spec = ("tukey", 0.3) if kind == "tukey" else kind
-    return kspace * get_window(spec, kspace.shape[1], fftbins=False)[:, None] * get_window(
-        spec, kspace.shape[2], fftbins=False
+    return (
+        kspace
+        * get_window(spec, kspace.shape[1], fftbins=False)[:, None]
+        * get_window(spec, kspace.shape[2], fftbins=False)
     )
 
 
@@ -230,13 +236,21 @@ def crimes(kspace: np.ndarray, target: np.ndarray) -> Iterator[tuple[str, str, S
     yield "conjugate-symmetric", "magnitude image of each coil", with_target(each)
     moved = np.roll(magnitude_kspace(kspace), (1, -2), axis=(1, 2))
     yield "conjugate-symmetric", "magnitude image, k-space off centre", with_target(moved)
-    yield "conjugate-symmetric", "magnitude image, zero-filled first", with_target(magnitude_kspace(padded(kspace, 2)))
+    yield (
+        "conjugate-symmetric",
+        "magnitude image, zero-filled first",
+        with_target(magnitude_kspace(padded(kspace, 2))),
+    )
     yield "empty-noise-floor", "background blanked", with_target(blanked(kspace))
     yield "denoised", "total variation", with_target(per_coil(kspace, total_variation))
     yield "denoised", "non-local means", with_target(per_coil(kspace, non_local_means))
     yield "denoised", "median filter 3×3", with_target(per_coil(kspace, median_filter))
     for sigma in (0.5, 0.7, 1.0):
-        yield "filtered-corners", f"Gaussian filter, σ {sigma} pixels", with_target(per_coil(kspace, gaussian(sigma)))
+        yield (
+            "filtered-corners",
+            f"Gaussian filter, σ {sigma} pixels",
+            with_target(per_coil(kspace, gaussian(sigma))),
+        )
     for kind in ("hamming", "tukey"):
         yield "filtered-corners", f"{kind.capitalize()} window", with_target(window(kspace, kind))
     yield "filtered-corners", "corners cut off (ellipse)", with_target(ellipse(kspace))
@@ -256,13 +270,21 @@ def crimes(kspace: np.ndarray, target: np.ndarray) -> Iterator[tuple[str, str, S
     yield "target-mismatch", "shifted by 2, −3 pixels", (kspace, np.roll(target, (2, -3), axis=(0, 1)), False)
     yield "target-mismatch", "upside down", (kspace, target[::-1], False)
     h, w = (n - 24 for n in target.shape)
-    yield "target-mismatch", "cropped off centre", (kspace, np.roll(image, (5, 7), axis=(0, 1))[:h, :w], False)
+    yield (
+        "target-mismatch",
+        "cropped off centre",
+        (kspace, np.roll(image, (5, 7), axis=(0, 1))[:h, :w], False),
+    )
     smaller = center_crop(kspace, (h, w))
     yield "target-mismatch", "resized", (kspace, rss(ifftc(smaller)), False)
     from scipy.ndimage import gaussian_filter
 
     yield "target-mismatch", "smoothed", (kspace, gaussian_filter(target, 1.0), False)
-    yield "target-mismatch", "clipped at its 99th percentile", (kspace, target.clip(max=np.quantile(target, 0.99)), False)
+    yield (
+        "target-mismatch",
+        "clipped at its 99th percentile",
+        (kspace, target.clip(max=np.quantile(target, 0.99)), False),
+    )
     mask = generate_mask("random", kspace.shape[-1], 4, 0.08, seed=1)
     yield "target-mismatch", "made from the undersampled k-space", (*with_target(kspace * mask)[:2], True)
 
@@ -276,7 +298,10 @@ def hits(scans: list[tuple[str, np.ndarray, np.ndarray]]) -> list[str]:
             own = next(finding for finding in findings if finding.crime == crime)
             found = [finding.crime for finding in findings if finding.found]
             rows.setdefault((crime, how), []).append((own, found))
-    lines = [_row("crime", "how it was made", "found", "by any detector", "evidence", "limit"), _row(*["---"] * 6)]
+    lines = [
+        _row("crime", "how it was made", "found", "by any detector", "evidence", "limit"),
+        _row(*["---"] * 6),
+    ]
     for (crime, how), results in rows.items():
         values = [own.value for own, _ in results]
         lines.append(

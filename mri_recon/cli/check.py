@@ -67,7 +67,9 @@ def command(paths: tuple[Path, ...], all_slices: bool, as_json: bool) -> int:
     if len(reports) > 1:
         sound = len(reports) - bad - doubtful
         seconds = time.perf_counter() - started
-        say(f"{len(reports)} scans: {sound} sound, {doubtful} with warnings, {bad} unusable ({seconds:.1f} s)")
+        say(
+            f"{len(reports)} scans: {sound} sound, {doubtful} with warnings, {bad} unusable ({seconds:.1f} s)"
+        )
     return 2 if bad else 1 if doubtful else 0
 
 

@@ -27,7 +27,9 @@ def contradictions(
     """
     found = [note for note in scan.notes if _is_contradiction(note)]
     if empty_slices:
-        found.append(f"K-space is zero in slice{_s(empty_slices)} {_list(empty_slices)}: nothing was measured there.")
+        found.append(
+            f"K-space is zero in slice{_s(empty_slices)} {_list(empty_slices)}: nothing was measured there."
+        )
     if silent_coils:
         found.append(f"Coil{_s(silent_coils)} {_list(silent_coils)} of {scan.n_coils} hold zeros only.")
     return [*found, *_of_header(scan, filled), *_of_mask(scan, filled), *_of_maximum(scan, whole)]
@@ -41,9 +43,11 @@ def _of_header(scan: Scan, filled: Columns) -> list[str]:
     found = []
     header, (height, width) = scan.header, scan.shape
     # Half the readout: oversampling was removed since the header was written.
-    if header.encoded is not None and (header.encoded[0] not in (height, 2 * height) or header.encoded[1] != width):
+    if header.encoded is not None and (
+        header.encoded[0] not in (height, 2 * height) or header.encoded[1] != width
+    ):
         found.append(
-            f"The header says {header.encoded[0]}×{header.encoded[1]} samples were encoded, k-space is {height}×{width}."
+            f"The header says {header.encoded[0]}×{header.encoded[1]} samples, k-space is {height}×{width}."
         )
     if header.recon is not None and scan.target is not None:
         h, w = header.recon[:2]
@@ -76,9 +80,13 @@ def _of_mask(scan: Scan, filled: Columns) -> list[str]:
     extra = int((~scan.mask & filled).sum())
     found = []
     if lost:
-        found.append(f"The mask calls {lost} columns acquired that hold zeros only; they count as not acquired.")
+        found.append(
+            f"The mask calls {lost} columns acquired that hold zeros only; they count as not acquired."
+        )
     if extra and not scan.mask.all():
-        found.append(f"{extra} columns that the mask calls not acquired hold data; reconstruction leaves them out.")
+        found.append(
+            f"{extra} columns that the mask calls not acquired hold data; reconstruction leaves them out."
+        )
     return found
 
 

@@ -10,7 +10,7 @@ from mri_recon.reconstruct import WORKING_BYTES, slices_at_once
 
 _ZERO_FILLED = 1e-7
 _CS = (2e-6, 12e-6)
-"""Processor seconds a coil's pixel: nine scans at 4×, one core, tenth and ninetieth percentile (docs/data_crimes.md)."""
+"""Processor seconds a coil's pixel: nine scans at 4×, one core, tenth and ninetieth percentile."""
 
 _PROGRAM_BYTES = 150 << 20
 """The program itself with the libraries that it loads."""
@@ -29,7 +29,7 @@ class Estimate:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)
+        return {**asdict(self), "cs_seconds": list(self.cs_seconds)}
 
     def text(self) -> str:
         """One line, in round figures."""

@@ -1,8 +1,8 @@
 """Signs that k-space cannot have come off a scanner as it is: implicit data crimes.
 
 Each detector is a function of one slice's k-space, `(coil, height, width)`, and gives a `Finding`, found or not. What
-was processed before it became k-space is smoother, more symmetric or emptier than a measurement, and every method scores
-better on it than it will on a patient [1]_. The limits lie between what measured scans and made-up crimes gave;
+was processed before it became k-space is smoother, more symmetric or emptier than a measurement, and every method
+scores better on it than it will on a patient [1]_. The limits lie between what measured scans and made-up crimes gave;
 ``scripts/measure_crimes`` measures both.
 
 References
@@ -142,7 +142,7 @@ def masked_already(kspace: Kspace, declared: bool = False) -> Finding:
     text = ""
     if value > MASKED_LIMIT and not declared:
         text = (
-            f"{value:.0%} of the phase-encode columns are empty, and the file carries no mask that says so: k-space was "
+            f"{value:.0%} of the phase-encode columns are empty, and the file has no mask that says so: k-space was "
             "undersampled before. It is no fully sampled reference, and a target made from it holds aliases."
         )
     return Finding("already-masked", value, MASKED_LIMIT, "part of the columns that are empty", text)

@@ -15,7 +15,7 @@ from mri_recon.inspection.finding import Finding
 from mri_recon.inspection.support import Floats, Kspace, missing_inside, noise_levels, power, trimmed
 from mri_recon.physics.fourier import ifftc
 
-EMPTY_LIMIT = 0.05
+EMPTY_LIMIT = 0.08
 SMOOTH_LIMIT = 0.4
 SLOPE_LIMIT = 3.5
 
@@ -94,8 +94,8 @@ def denoised(air: Air | None) -> Finding:
     text = ""
     if value > SMOOTH_LIMIT:
         text = (
-            "The noise in the air around the object is smooth, which a scanner's never is: the image was denoised before "
-            "k-space was made from it. Scores on it reward smoothing, and are better than on a measured scan."
+            "The noise in the air around the object is smooth, which a scanner's never is: the image was denoised "
+            "before k-space was made from it. Scores on it reward smoothing, and are better than on a measured scan."
         )
     return Finding("denoised", value, SMOOTH_LIMIT, "correlation of neighbouring pixels in air", text)
 
@@ -117,8 +117,8 @@ def filtered_corners(kspace: Kspace, air: Air | None) -> Finding:
     if value > SLOPE_LIMIT:
         fall = f"falls by {value:.0f} dB" if value < 100 else "ends"
         text = (
-            f"The border of k-space was filtered: its noise {fall} where a measurement is flat. The image was smoothed, "
-            "which takes away fine detail and noise alike, and scores on it are too good."
+            f"The border of k-space was filtered: its noise {fall} where a measurement is flat. The image was "
+            "smoothed, which takes away fine detail and noise alike, and scores on it are too good."
         )
     return Finding("filtered-corners", value, SLOPE_LIMIT, "fall of the noise towards the border, dB", text)
 
@@ -126,7 +126,9 @@ def filtered_corners(kspace: Kspace, air: Air | None) -> Finding:
 def _slope(profile: Floats) -> float:
     n = profile.size
     width, quarter = max(2, n // 40), n // 8
-    level = 10 * np.log10(np.maximum(profile / max(float(profile.max()), np.finfo(np.float32).tiny), 1e-12))
-    return min(
-        float(one[quarter - width : quarter + width].mean() - one[:width].mean()) for one in (level, level[::-1])
+    level = 10 * np.log10(np.maximum(profile / max(float(profile.max()), 1e-300), 1e-12))
+    falls = (
+        float(one[quarter - width : quarter + width].mean() - one[:width].mean())
+        for one in (level, level[::-1])
     )
+    return min(falls)

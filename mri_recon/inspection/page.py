@@ -31,10 +31,15 @@ def page(report: ScanReport) -> str:
     if report.reason:
         rows.append(("reason", report.reason))
     rows += _about(report)
-    rows += [("note", note) for note in (report.scan.notes if report.scan else ()) if note not in report.contradictions]
+    rows += [
+        ("note", note)
+        for note in (report.scan.notes if report.scan else ())
+        if note not in report.contradictions
+    ]
     rows += [("warning", text) for text in report.contradictions]
     rows += [
-        (f"warning: {f.crime}", f"{f.text} [{f.measure}: {f.value:.3g}; limit {f.limit:g}]") for f in report.crimes
+        (f"warning: {f.crime}", f"{f.text} [{f.measure}: {f.value:.3g}; limit {f.limit:g}]")
+        for f in report.crimes
     ]
     clear = [finding.crime for finding in report.findings if not finding.found]
     rows += [("no sign of", ", ".join(clear))] if clear else []
@@ -49,27 +54,41 @@ def _about(report: ScanReport) -> list[tuple[str, str]]:
     height, width = scan.shape
     slices, coils = scan.n_slices, scan.n_coils
     rows = [
-        ("k-space", f"{_n(slices, 'slice')}, {_n(coils, 'coil')}, {height} × {width} (readout × phase encode)"),
+        (
+            "k-space",
+            f"{_n(slices, 'slice')}, {_n(coils, 'coil')}, {height} × {width} (readout × phase encode)",
+        ),
         ("acquisition", scan.acquisition),
         ("target", "none" if scan.target is None else f"{scan.target.shape[-2]} × {scan.target.shape[-1]}"),
     ]
     if lines is not None:
         before, after = lines.empty
         rows += [
-            ("sampling", f"{lines.kind}: {lines.n_lines} of {width} columns, {lines.effective_acceleration:.2f}×"),
+            (
+                "sampling",
+                f"{lines.kind}: {lines.n_lines} of {width} columns, {lines.effective_acceleration:.2f}×",
+            ),
             ("centre", _n(lines.n_center_lines, "line") + " without a gap"),
-            ("empty columns", f"{before} before the data, {after} after" if before or after else "none at the ends"),
+            (
+                "empty columns",
+                f"{before} before the data, {after} after" if before or after else "none at the ends",
+            ),
         ]
     if report.noise:
         rows += [
-            ("noise", f"{_values(report.noise)} (standard deviation of each coil's real part, k-space's units)"),
+            (
+                "noise",
+                f"{_values(report.noise)} (standard deviation of each coil's real part, k-space's units)",
+            ),
             ("SNR", f"{_values(report.snr)} (brightest hundredth over noise, each coil)"),
         ]
         if report.snr_combined is not None:
             rows.append(("SNR combined", f"{report.snr_combined:.0f} (root-sum-of-squares image)"))
     if report.cost is not None:
         rows.append(("reconstruction", report.cost.text()))
-    rows.append(("looked at", f"slice{'s' if len(report.slices) > 1 else ''} {_ranges(report.slices)} of {slices}"))
+    rows.append(
+        ("looked at", f"slice{'s' if len(report.slices) > 1 else ''} {_ranges(report.slices)} of {slices}")
+    )
     return rows
 
 

@@ -71,8 +71,8 @@ def jpeg_blocks(kspace: Kspace) -> Finding:
     text = ""
     if value > JPEG_LIMIT:
         text = (
-            "The image shows the 8 × 8 blocks of a JPEG picture: it was compressed with loss before k-space was computed "
-            "from it. Fine detail is JPEG's, not the patient's."
+            "The image shows the 8 × 8 blocks of a JPEG picture: it was compressed with loss before k-space was "
+            "computed from it. Fine detail is JPEG's, not the patient's."
         )
     return Finding("jpeg-blocks", value, JPEG_LIMIT, "prominence of an 8 × 8 grid, standard deviations", text)
 

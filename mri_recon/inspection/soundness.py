@@ -148,7 +148,7 @@ ALL = 1 << 30
 
 
 def check_file(path: str | Path, *, at_most: int = 3) -> tuple[ScanReport, ...]:
-    """Check the scans of a file, looking at `at_most` slices of each; one that cannot be read is reported, not raised."""
+    """Check the scans of a file, looking at `at_most` slices of each; one that cannot be read is reported."""
     path = Path(path)
     try:
         scans = (read_scan(path),)

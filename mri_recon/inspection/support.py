@@ -38,7 +38,8 @@ def missing_inside(kspace: Kspace) -> NDArray[np.bool_]:
     left, right = _margins(filled)
     inside = np.zeros(filled.size, dtype=bool)
     inside[left : filled.size - right] = True
-    return inside & ~filled
+    missing: NDArray[np.bool_] = inside & ~filled
+    return missing
 
 
 def _margins(filled: NDArray[np.bool_]) -> tuple[int, int]:

@@ -84,7 +84,9 @@ def _undersampled(image: Image, target: Image, difference: float) -> Finding:
     return Finding("target-mismatch", (1 - likeness) if text else 0.0, MISMATCH_LIMIT, _MEASURE, text)
 
 
-_ADVICE = "Scores against it measure this difference, not the reconstruction: make the target anew from k-space."
+_ADVICE = (
+    "Scores against it measure this difference, not the reconstruction: make the target anew from k-space."
+)
 
 
 def _explained(kspace: Kspace, image: Image, target: Image) -> str:
@@ -104,7 +106,8 @@ def _explained(kspace: Kspace, image: Image, target: Image) -> str:
             down, right = found
             turned = f"{how} and " if how else ""
             if shape == image.shape:
-                return f"The target is the image of k-space {turned}shifted by {down} down, {right} right. {_ADVICE}"
+                moved = f"{turned}shifted by {-down} pixels down, {-right} right"
+                return f"The target is the image of k-space {moved}. {_ADVICE}"
             return (
                 f"The target is another crop of k-space's image: {turned}cut {abs(down)} pixels "
                 f"{'lower' if down > 0 else 'higher'} and {abs(right)} further {'right' if right > 0 else 'left'} than "
