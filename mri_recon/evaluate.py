@@ -28,6 +28,7 @@ from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans, read_first_slice, read_reconstruction
 from mri_recon.device import resolve_device
 from mri_recon.errors import MriReconError, ScanError, SettingsError, suggestion
+from mri_recon.inspection.find import crime_notes
 from mri_recon.methods.base import Method
 from mri_recon.metrics import Metrics, score
 from mri_recon.physics.masks import Columns
@@ -252,6 +253,7 @@ def evaluate(
                 failures.append((name, "It has no target, so there is nothing to score against."))
             done += len(made) * len(chosen)
             continue
+        notes.extend(crime_notes(scan, slices))
         as_acquired = False
         for acceleration, center_fraction in chosen:
             for method in made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mri_recon.data.scan import Scan
+from mri_recon.errors import ScanError
 from mri_recon.inspection.crimes import conjugate_symmetric, masked_already, zero_padded
 from mri_recon.inspection.finding import Finding
 from mri_recon.inspection.noise import noise_findings
@@ -113,12 +114,21 @@ def find_crimes(scan: Scan, slices: Sequence[int] | None = None) -> tuple[Findin
     return merge([examine_slice(scan, i) for i in slices or telling_slices(scan.n_slices)])
 
 
-def crime_notes(scan: Scan) -> list[str]:
-    """What was found, a sentence or two each; nothing on a sound scan.
+def crime_notes(scan: Scan, slices: tuple[int, int] | None = None) -> list[str]:
+    """What was found, for the notes beside a score: file, then a sentence or two; nothing on a sound scan.
 
-    Raises
-    ------
-    ScanError
-        A slice cannot be read.
+    A slice that cannot be read has nothing said of it here: whoever reconstructs it will.
+
+    Parameters
+    ----------
+    slices
+        First slice and one past the last of those that are scored; all of them by default.
     """
-    return [finding.text for finding in find_crimes(scan) if finding.found]
+    chosen = range(scan.n_slices)[slice(*slices)] if slices else range(scan.n_slices)
+    if not chosen:
+        return []
+    try:
+        findings = find_crimes(scan, [chosen[i] for i in telling_slices(len(chosen))])
+    except ScanError:
+        return []
+    return [f"{scan.name}: {finding.text}" for finding in findings if finding.found]
