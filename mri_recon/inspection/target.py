@@ -56,7 +56,7 @@ def _cleaner(kspace: Kspace, image: Image, target: Image) -> bool:
 
     Where the target is bright the two then differ by no more than k-space's noise, and not in scale.
     """
-    if image.shape != target.shape:
+    if image.shape != target.shape or _clipped(target):
         return False
     levels = noise_levels(kspace)
     energy = power(kspace).sum(axis=(1, 2))
@@ -93,6 +93,9 @@ def _explained(kspace: Kspace, image: Image, target: Image) -> str:
     """What was done to the target, as far as it can be told."""
     shape = _shape(target)
     cropped = center_crop(image, shape)
+    if _clipped(target):
+        share = float((target >= target.max()).mean())
+        return f"The target was clipped: {share:.2%} of its pixels share its largest value. {_ADVICE}"
     scale = _scale(cropped, target)
     if _difference(cropped * scale, target) <= _SAME:
         return f"The target is the image of k-space times {scale:.4g}: it was scaled. {_ADVICE}"
@@ -123,6 +126,11 @@ def _explained(kspace: Kspace, image: Image, target: Image) -> str:
             f"corrected or combined in another way), or comes from other data. {_ADVICE}"
         )
     return f"The target does not show what k-space shows (correlation {likeness:.2f}). {_ADVICE}"
+
+
+def _clipped(target: Image) -> bool:
+    """Whether many pixels share the largest value, as after windowing."""
+    return int((target >= target.max()).sum()) > max(8, target.size // 2000)
 
 
 def _shape(image: Image) -> tuple[int, int]:
