@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,4 +81,5 @@ def _show(report: ScanReport, as_json: bool) -> None:
 
     if as_json or (VERBOSITY.quiet and report.status == SOUND):
         return
-    click.echo(page(report) if VERBOSITY.verbose else summary_line(report), err=True)
+    # Not click.echo, which goes past the progress bar that has taken hold of standard error.
+    sys.stderr.write((page(report) if VERBOSITY.verbose else summary_line(report)) + "\n")
