@@ -30,6 +30,7 @@ def page(report: ScanReport) -> str:
     rows = [("status", report.status)]
     if report.reason:
         rows.append(("reason", report.reason))
+    rows += [("format", report.format)] if report.format else []
     rows += _about(report)
     rows += [
         ("note", note)

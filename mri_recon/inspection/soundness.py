@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,8 @@ class ScanReport:
         "sound", "warning" or "unusable".
     reason
         Why it is unusable, else empty; then all that is not known is None or empty.
+    format
+        Of the file; empty for a scan that came from none.
     slices
         Those that were looked at.
     noise, snr
@@ -95,6 +97,7 @@ class ScanReport:
     name: str
     status: str
     reason: str = ""
+    format: str = ""
     scan: Scan | None = None
     slices: tuple[int, ...] = ()
     lines: Lines | None = None
@@ -122,7 +125,7 @@ class ScanReport:
         if scan is None:
             return told
         told |= {
-            "format": "fastMRI HDF5",
+            "format": self.format,
             "acquisition": scan.acquisition,
             "slices": scan.n_slices,
             "coils": scan.n_coils,
@@ -154,7 +157,7 @@ def check_file(path: str | Path, *, at_most: int = 3) -> tuple[ScanReport, ...]:
         scans = (read_scan(path),)
     except MriReconError as error:
         return (ScanReport(path.name, UNUSABLE, str(error)),)
-    return tuple(check_scan(scan, at_most=at_most) for scan in scans)
+    return tuple(replace(check_scan(scan, at_most=at_most), format="fastMRI HDF5") for scan in scans)
 
 
 def check_scan(scan: Scan, *, at_most: int = 3) -> ScanReport:
@@ -167,7 +170,7 @@ def check_scan(scan: Scan, *, at_most: int = 3) -> ScanReport:
     try:
         return _look(scan, slices)
     except MriReconError as error:
-        return ScanReport(scan.name, UNUSABLE, str(error), scan, tuple(sorted(slices)))
+        return ScanReport(scan.name, UNUSABLE, str(error), scan=scan, slices=tuple(sorted(slices)))
 
 
 def _look(scan: Scan, slices: Sequence[int]) -> ScanReport:
