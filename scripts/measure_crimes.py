@@ -108,7 +108,7 @@ def false_alarms(scans: list[tuple[str, np.ndarray, np.ndarray]]) -> list[str]:
                 if what == "as it is":
                     extremes.setdefault(finding.crime, []).append(finding.value)
                     limits[finding.crime] = finding.limit
-    names = list(CRIMES)
+    names = [name for name in CRIMES if name != "stated"]
     lines = [_row("samples", "n", *names), _row(*["---"] * (len(names) + 2))]
     lines += [_row(what, n, *(counts[what].get(name, 0) for name in names)) for what, n in totals.items()]
     lines += [_row("all", sum(totals.values()), *(sum(c.get(n, 0) for c in counts.values()) for n in names))]
@@ -339,7 +339,7 @@ def volumes(folder: Path) -> list[str]:
                 row["any"] = row.get("any", 0) + any(finding.found for finding in findings)
                 for finding in findings:
                     row[finding.crime] = row.get(finding.crime, 0) + finding.found
-    names = ["any", *(name for name in CRIMES if name not in ("already-masked", "target-mismatch"))]
+    names = ["any", *(name for name in CRIMES if name not in ("already-masked", "target-mismatch", "stated"))]
     lines = [_row("k-space from", "n", *names), _row(*["---"] * (len(names) + 2))]
     return lines + [_row(how, n, *(counts[how].get(name, 0) for name in names)) for how, n in totals.items()]
 

@@ -24,6 +24,7 @@ CRIMES = {
     "grey-levels": "made from a picture of whole numbers",
     "jpeg-blocks": "made from a JPEG picture",
     "target-mismatch": "the target is not the image of this k-space",
+    "stated": "the file says itself that it is one",
 }
 """Short names and what they mean."""
 
@@ -81,12 +82,20 @@ def examine_slice(scan: Scan, index: int, kspace: Kspace | None = None) -> tuple
     kspace = scan.kspace[one][0] if kspace is None else kspace
     if not kspace.any():
         return ()
-    return examine(
+    findings = examine(
         kspace,
         None if scan.target is None else scan.target[one][0],
         padding=scan.header.padding,
         declared_mask=scan.mask is not None and not bool(scan.mask.all()),
     )
+    return (*findings, stated(scan))
+
+
+def stated(scan: Scan) -> Finding:
+    """What `mri-recon simulate` stamps into a scan that it made of magnitude images."""
+    told = str(scan.attributes.get("data_crime", ""))
+    text = f"The file says of itself: {told}" if told.startswith("Data crime") else ""
+    return Finding("stated", float(bool(text)), 0.5, "whether the file says so", text)
 
 
 def telling_slices(n_slices: int) -> list[int]:

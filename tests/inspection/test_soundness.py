@@ -79,6 +79,13 @@ class TestReport:
         assert "times 2" in page(report)
         assert "limit" in page(report)
 
+    def test_what_the_file_says_of_itself_is_a_warning(self):
+        told = "Data crime: made of magnitude images."
+        report = check_scan(scan_of(KSPACE, attributes={"data_crime": told}))
+        assert [finding.crime for finding in report.crimes] == ["stated"]
+        assert told in report.warnings[0]
+        assert check_scan(scan_of(KSPACE, attributes={"data_crime": "Generated."})).status == "sound"
+
     def test_nothing_to_reconstruct_is_unusable(self):
         report = check_scan(scan_of(np.zeros_like(KSPACE)))
         assert report.status == "unusable"
