@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_recon.inspection.crimes import MASKED_LIMIT
 from mri_recon.inspection.finding import Finding
-from mri_recon.inspection.support import Kspace, missing_inside, noise_levels, power
+from mri_recon.inspection.support import Kspace, empty_margins, missing_inside, noise_levels, power
 from mri_recon.physics.coils import rss
 from mri_recon.physics.fourier import fftc, ifftc
 from mri_recon.physics.geometry import center_crop
@@ -44,9 +45,12 @@ def target_mismatch(kspace: Kspace, target: Image, *, undersampled: bool = False
         return Finding("target-mismatch", float(bool(blank)), MISMATCH_LIMIT, _MEASURE, blank)
     cropped = center_crop(image, shape)
     difference = _difference(cropped, target)
-    if undersampled or missing_inside(kspace).any():
+    if undersampled or missing_inside(kspace).mean() > MASKED_LIMIT:
         return _undersampled(image, target, difference)
     same = difference <= MISMATCH_LIMIT or _cleaner(kspace, cropped, target)
+    if not same and _is_partial(kspace):
+        # The target may be of the whole k-space, of which a part was left out, or filled in by symmetry.
+        return _coarsely(image, target)
     text = "" if same else _explained(kspace, image, target)
     return Finding("target-mismatch", min(difference, 1e6), MISMATCH_LIMIT, _MEASURE, text)
 
@@ -76,6 +80,11 @@ def _undersampled(image: Image, target: Image, difference: float) -> Finding:
             "remove, and scores against it reward leaving them in."
         )
         return Finding("target-mismatch", 1.0, MISMATCH_LIMIT, _MEASURE, text)
+    return _coarsely(image, target)
+
+
+def _coarsely(image: Image, target: Image) -> Finding:
+    """Hold the coarse structure of the target against the image's."""
     coarse, coarse_target = _coarse(center_crop(image, _shape(target))), _coarse(target)
     likeness = _likeness(coarse, coarse_target)
     text = ""
@@ -126,6 +135,14 @@ def _explained(kspace: Kspace, image: Image, target: Image) -> str:
             f"corrected or combined in another way), or comes from other data. {_ADVICE}"
         )
     return f"The target does not show what k-space shows (correlation {likeness:.2f}). {_ADVICE}"
+
+
+def _is_partial(kspace: Kspace) -> bool:
+    """Whether one end of an axis was left out, as in partial Fourier and asymmetric echoes."""
+    return any(
+        abs(before - after) > size // 20
+        for (before, after), size in zip(empty_margins(kspace), kspace.shape[1:], strict=True)
+    )
 
 
 def _clipped(target: Image) -> bool:

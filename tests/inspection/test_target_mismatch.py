@@ -62,6 +62,15 @@ def test_but_not_in_another_scale():
     assert target_mismatch(KSPACE, image_of(measured_slice(noise=0.0)) * 1.1).found
 
 
+@pytest.mark.parametrize("left_out", [np.s_[:, :, :30], np.s_[:, -40:]])
+def test_partial_fourier_may_have_the_target_of_the_whole(left_out):
+    partial = KSPACE.copy()
+    partial[left_out] = 0
+    assert not target_mismatch(partial, TARGET).found
+    assert not target_mismatch(partial, image_of(partial)).found
+    assert target_mismatch(partial, TARGET[::-1, ::-1] ** 0 * np.indices(TARGET.shape)[0]).found
+
+
 class TestUndersampled:
     mask = generate_mask("random", 128, 4, 0.08, seed=0)
 
@@ -73,6 +82,11 @@ class TestUndersampled:
         for declared in (True, False):
             finding = target_mismatch(masked, image_of(masked), undersampled=declared)
             assert "aliases" in finding.text
+
+    def test_a_lost_line_is_no_undersampling(self):
+        lost = KSPACE.copy()
+        lost[:, :, 100] = 0
+        assert not target_mismatch(lost, image_of(lost)).found
 
     def test_nor_is_another_object(self):
         assert (
