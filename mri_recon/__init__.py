@@ -18,7 +18,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "MriReconError": "mri_recon.errors",
     "Scan": "mri_recon.data.scan",
-    "evaluate": "mri_recon.evaluate",
+    "evaluate": "mri_recon.evaluation.run",
     "generate_mask": "mri_recon.physics.masks",
     "read_scan": "mri_recon.data.formats.registry",
     "read_scans": "mri_recon.data.formats.registry",
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from mri_recon.data.scan import Scan
     from mri_recon.data.storage import write_reconstruction, write_scan
     from mri_recon.errors import MriReconError
-    from mri_recon.evaluate import evaluate
+    from mri_recon.evaluation.run import evaluate
     from mri_recon.physics.masks import generate_mask
     from mri_recon.reconstruct import reconstruct
     from mri_recon.training.loop import train

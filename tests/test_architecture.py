@@ -39,7 +39,7 @@ FLOORS = {
     "training": 4,
     "reconstruct": 5,
     "inspection": 5,
-    "evaluate": 6,
+    "evaluation": 6,
     "report": 7,
     "__main__": 8,
     "cli": 8,
@@ -260,7 +260,7 @@ def test_importing_is_light(statement: str) -> None:
 
 
 SOUND = {
-    "__init__.py": '"""Doc."""\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fake.evaluate import x\n',
+    "__init__.py": '"""Doc."""\nfrom typing import TYPE_CHECKING as T\nif T:\n    from fake.evaluation import x\n',
     "errors.py": '"""Doc."""\n',
     "catalog.py": '"""Doc."""\nfrom fake.errors import E\n',
     "metrics.py": '"""Doc."""\nfrom fake.physics import masks\nfrom fake import __version__\n',
@@ -268,8 +268,8 @@ SOUND = {
     "physics/fourier.py": '"""Doc."""\nimport numpy as np\ndef f(x):\n    import ducc0\n    return np.fft.fftn(x)\n',
     "physics/masks.py": '"""Doc."""\nfrom ..catalog import C\nfrom .fourier import f\nnp.fft.fftshift(fft(1))\n',
     "data/storage.py": '"""Doc."""\nimport h5py\nfrom fake.physics.masks import m\n',
-    "evaluate.py": '"""Doc."""\ndef f():\n    import torch\n',
-    "cli/main.py": '"""Doc."""\nimport click\nfrom fake import evaluate\n',
+    "evaluation.py": '"""Doc."""\ndef f():\n    import torch\n',
+    "cli/main.py": '"""Doc."""\nimport click\nfrom fake import evaluation\n',
 }
 
 
@@ -296,28 +296,33 @@ def test_the_checker_passes_a_sound_package(tmp_path: Path) -> None:
             "physics.a:2 imports data, which is above",
         ),
         ("floors", "physics/a.py", "from ..data import storage", "physics.a:2 imports data, which is above"),
-        ("floors", "physics/a.py", "def f():\n    import fake.evaluate", "physics.a:3 imports evaluate"),
+        ("floors", "physics/a.py", "def f():\n    import fake.evaluation", "physics.a:3 imports evaluation"),
         ("floors", "errors.py", "from fake import catalog", "errors:2 imports catalog"),
         (
             "floors",
-            "evaluate.py",
+            "evaluation.py",
             "if T.TYPE_CHECKING:\n    from fake.cli import main",
-            "evaluate:3 imports cli",
+            "evaluation:3 imports cli",
         ),
         ("floors", "catalog.py", "from fake.metrics import nmse", "catalog: imported by what it imports"),
         (
             "floors",
-            "evaluate.py",
+            "evaluation.py",
             "from fake import reconstruct_all",
             "takes reconstruct_all from the package",
         ),
         ("floors", "attic.py", "", "attic: a new room without a floor"),
-        ("floors", "evaluate.py", "import fake.attic", "evaluate:2 imports attic, a room without a floor"),
+        (
+            "floors",
+            "evaluation.py",
+            "import fake.attic",
+            "evaluation:2 imports attic, a room without a floor",
+        ),
         (
             "click_only_in_cli",
-            "evaluate.py",
+            "evaluation.py",
             "def f():\n    from click import echo",
-            "evaluate:3 imports click",
+            "evaluation:3 imports click",
         ),
         ("hdf5_only_in_data", "data/phantom.py", "import h5py", "data.phantom:2 imports h5py"),
         ("torch_only_where_learned", "physics/a.py", "import torch.nn as nn", "physics.a:2 imports torch"),

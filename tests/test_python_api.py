@@ -55,7 +55,7 @@ def test_every_name_is_what_its_home_calls_so():
     "first",
     [
         "import mri_recon.reconstruct",
-        "import mri_recon.evaluate",
+        "import mri_recon.evaluation.run",
         "from mri_recon import reconstruct; import mri_recon.reconstruct",
     ],
 )
@@ -66,7 +66,7 @@ def test_functions_named_as_their_files_stay_functions(first):
         "assert callable(reconstruct) and callable(evaluate)\n"
         "assert mri_recon.reconstruct is reconstruct and mri_recon.evaluate is evaluate\n"
         "from mri_recon.reconstruct import kspace_scale\n"
-        "from mri_recon.evaluate import Evaluation\n"
+        "from mri_recon.evaluation.table import Evaluation\n"
         "import sys; assert sys.modules['mri_recon.reconstruct'].reconstruct is reconstruct"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True)

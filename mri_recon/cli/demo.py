@@ -42,7 +42,8 @@ def command(
     from mri_recon.cli.evaluate import show
     from mri_recon.data.phantom import sample_scan
     from mri_recon.data.storage import write_scan
-    from mri_recon.evaluate import evaluate, failure_text
+    from mri_recon.evaluation.run import evaluate
+    from mri_recon.evaluation.table import failure_text
     from mri_recon.files import make_folder
     from mri_recon.report.build import Gallery, write_report
     from mri_recon.report.figures import write_comparison, write_mask_picture

@@ -12,7 +12,7 @@ from mri_recon.cli.console import detail, progress, result_json, say, table, war
 from mri_recon.errors import SettingsError
 
 if TYPE_CHECKING:
-    from mri_recon.evaluate import Evaluation
+    from mri_recon.evaluation.table import Evaluation
 
 WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown"}
 
@@ -69,7 +69,9 @@ def command(
     as many --center-fraction) are each evaluated.
     """
     from mri_recon.assignments import parse_assignments
-    from mri_recon.evaluate import evaluate, failure_text, score_reconstructions
+    from mri_recon.evaluation.elsewhere import score_reconstructions
+    from mri_recon.evaluation.run import evaluate
+    from mri_recon.evaluation.table import failure_text
     from mri_recon.report.build import Gallery, write_report
 
     _check_outputs(output, report, overwrite)

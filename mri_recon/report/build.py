@@ -13,7 +13,7 @@ from jinja2 import Environment, PackageLoader
 from numpy.typing import NDArray
 from PIL import Image
 
-from mri_recon.evaluate import Evaluation
+from mri_recon.evaluation.table import Evaluation
 from mri_recon.files import atomic_output
 from mri_recon.physics.masks import SamplingMask
 from mri_recon.reconstruct import Reconstruction

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,13 +14,11 @@ from small_scans import small_scan
 from mri_recon.data.phantom import sample_set
 from mri_recon.data.storage import read_reconstruction, read_scan, write_reconstruction, write_scan
 from mri_recon.errors import ScanError, SettingsError
-from mri_recon.evaluate import (
-    Evaluation,
-    VolumeScore,
-    bootstrap_interval,
-    evaluate,
-    score_reconstructions,
-)
+from mri_recon.evaluation.elsewhere import score_reconstructions
+from mri_recon.evaluation.run import evaluate
+from mri_recon.evaluation.scores import VolumeScore
+from mri_recon.evaluation.statistics import bootstrap_interval
+from mri_recon.evaluation.table import Evaluation
 from mri_recon.methods.tv import TotalVariation
 from mri_recon.metrics import score
 from mri_recon.physics.masks import generate_mask
@@ -165,8 +162,7 @@ class TestVolumes:
             asked.append(split)
             return [small_scan("generated.h5")]
 
-        # The file, not the function that the package calls by the same name.
-        monkeypatch.setattr(sys.modules["mri_recon.evaluate"], "sample_set", one_small)
+        monkeypatch.setattr("mri_recon.evaluation.sources.sample_set", one_small)
         found = evaluate(methods=["zero-filled"])
         assert asked == ["test"]
         assert [v.file for v in found.volumes] == ["generated.h5"]

@@ -1,0 +1,68 @@
+"""What one volume by one method scored, and how it was sampled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mri_recon.data.sampling import AS_ACQUIRED
+from mri_recon.data.scan import Scan
+from mri_recon.metrics import Metrics
+from mri_recon.reconstruct import Reconstruction
+
+METRICS = ("nmse", "psnr", "ssim")
+
+
+@dataclass(frozen=True)
+class VolumeScore:
+    """The metrics of one volume by one method, and how it was sampled.
+
+    `acceleration` is the nominal one, None where it is not known.
+    """
+
+    file: str
+    method: str
+    acquisition: str
+    acceleration: float | None
+    center_fraction: float | None
+    effective_acceleration: float | None
+    mask: str
+    lines: int | None
+    mask_sha256: str
+    slices: int
+    nmse: float
+    psnr: float
+    ssim: float
+    seconds: float
+    converged: bool | None
+
+
+def volume_score(scan: Scan, result: Reconstruction, metrics: Metrics) -> VolumeScore:
+    """Scores of a reconstruction, with what is known of its sampling."""
+    mask = result.mask
+    nominal = mask.acceleration
+    if mask.kind == AS_ACQUIRED:
+        # fastMRI's test files name the acceleration that their mask was made for.
+        stated = scan.attributes.get("acceleration")
+        nominal = float(stated) if isinstance(stated, int | float) and stated >= 1 else None
+    return VolumeScore(
+        file=scan.name,
+        method=result.method,
+        acquisition=scan.acquisition,
+        acceleration=nominal,
+        center_fraction=mask.center_fraction,
+        effective_acceleration=round(mask.effective_acceleration, 2),
+        mask=mask.kind,
+        lines=mask.n_lines,
+        mask_sha256=mask.sha256,
+        slices=len(result.image),
+        nmse=metrics.nmse,
+        psnr=metrics.psnr,
+        ssim=metrics.ssim,
+        seconds=result.seconds,
+        converged=all(c.converged for c in result.convergence) if result.convergence else None,
+    )
+
+
+def acceleration_text(volume: VolumeScore) -> str:
+    """Nominal acceleration, or the kind of mask where none is known."""
+    return volume.mask if volume.acceleration is None else f"{volume.acceleration:g}"

@@ -1,0 +1,48 @@
+"""The scans of an evaluation, each opened when its turn has come."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mri_recon.data.phantom import sample_set
+from mri_recon.data.scan import Scan
+from mri_recon.data.storage import find_scans, read_scan
+from mri_recon.errors import MriReconError
+
+
+@dataclass(frozen=True)
+class Scans:
+    """Scans to come, each opened when its turn has come."""
+
+    sources: Sequence[Path | Scan]
+    description: Any
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: str | Path | Scan | Iterable[str | Path | Scan] | None) -> Scans:
+        if data is None:
+            generated = sample_set("test")
+            note = "No data was given: these are generated scans, kinder than measured ones."
+            return cls(generated, f"built-in generated test set, {len(generated)} scans", (note,))
+        items = [data] if isinstance(data, str | Path | Scan) else list(data)
+        scans = [item for item in items if isinstance(item, Scan)]
+        named = [item for item in items if not isinstance(item, Scan)]
+        paths = find_scans(named) if named or not scans else []
+        return cls([*scans, *paths], [*(scan.name for scan in scans), *map(str, paths)])
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def read(self, failures: list[tuple[str, str]]) -> Iterator[tuple[str, Scan | None]]:
+        for source in self.sources:
+            if isinstance(source, Scan):
+                yield source.name, source
+                continue
+            try:
+                yield source.name, read_scan(source)
+            except MriReconError as error:
+                failures.append((source.name, str(error)))
+                yield source.name, None
