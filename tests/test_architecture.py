@@ -260,7 +260,8 @@ def test_importing_is_light(statement: str) -> None:
 
 
 SOUND = {
-    "__init__.py": '"""Doc."""\nfrom typing import TYPE_CHECKING as T\nif T:\n    from fake.evaluation import x\n',
+    "__init__.py": '"""Doc."""\nfrom typing import TYPE_CHECKING\n'
+    "if TYPE_CHECKING:\n    from fake.evaluation import x\n",
     "errors.py": '"""Doc."""\n',
     "catalog.py": '"""Doc."""\nfrom fake.errors import E\n',
     "metrics.py": '"""Doc."""\nfrom fake.physics import masks\nfrom fake import __version__\n',
