@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,7 +25,7 @@ from mri_recon.device import resolve_device, to_device, to_numpy
 from mri_recon.errors import ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Convergence, Method
 from mri_recon.metrics import Metrics, score
-from mri_recon.physics.coils import rss
+from mri_recon.physics.coils import expand, rss
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import Array, fftc, ifftc
 from mri_recon.physics.geometry import center_crop, crop_readout
@@ -53,6 +54,9 @@ class Reconstruction:
         One entry a slice for methods that iterate, or report how well they agree with the data, else empty.
     notes
         What had to be assumed, one sentence each.
+    kspace_residual
+        Norm of M F S x − y over that of y on the acquired lines, where that was asked for and the method's image is
+        complex.
     """
 
     name: str
@@ -66,6 +70,7 @@ class Reconstruction:
     seconds: float
     convergence: tuple[Convergence, ...] = ()
     notes: tuple[str, ...] = ()
+    kspace_residual: float | None = None
 
     @property
     def converged(self) -> bool | None:
@@ -87,6 +92,7 @@ def reconstruct(
     smaps: Array | str | Path | None = None,
     slices: tuple[int, int] | None = None,
     device: str = "auto",
+    residual: bool = False,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Reconstruct a scan, each slice by itself.
@@ -114,6 +120,8 @@ def reconstruct(
         First slice and one past the last.
     device
         "auto", "cpu", "cuda" or "mps".
+    residual
+        Whether to work out `Reconstruction.kspace_residual`.
     progress
         Called with the number of slices done and to do.
 
@@ -140,10 +148,14 @@ def reconstruct(
     convergence: list[Convergence] = []
     image: NDArray[np.float32] | None = None
 
+    misfits: list[tuple[float, float]] | None = [] if residual else None
+
     def one_slice(index: int) -> tuple[NDArray[np.float32], list[Convergence]]:
         reports: list[Convergence] = []
         own = None if maps is None else np.asarray(maps[index if len(maps) > 1 else 0], np.complex64)[None]
-        return _reconstruct_slice(scan, index, method, sampling_mask.columns, own, place, reports), reports
+        return _reconstruct_slice(
+            scan, index, method, sampling_mask.columns, own, place, reports, misfits
+        ), reports
 
     # No slice's result depends on its neighbours, nor on how many are worked on at once.
     at_once = 1 if method.learned or place != "cpu" else slices_at_once(scan, stop - first)
@@ -168,6 +180,7 @@ def reconstruct(
         seconds=time.perf_counter() - started,
         convergence=tuple(convergence),
         notes=(*scan.notes, *notes, *unscored),
+        kspace_residual=_relative(misfits) if misfits else None,
     )
 
 
@@ -281,6 +294,7 @@ def _reconstruct_slice(
     smaps: NDArray[np.complex64] | None,
     device: str,
     convergence: list[Convergence],
+    misfits: list[tuple[float, float]] | None,
 ) -> NDArray[np.float32]:
     kspace = np.array(scan.kspace[index : index + 1])  # a copy: it is masked and scaled in place
     if not np.isfinite(kspace).all():
@@ -308,6 +322,10 @@ def _reconstruct_slice(
         mask = array_namespace(mask).ones_like(mask[..., : kspace.shape[-1]])
     image = method(kspace, mask, smaps if method.needs_smaps else None, convergence.append)
     xp = array_namespace(image)
+    if misfits is not None and xp.isdtype(image.dtype, "complex floating"):
+        misfits.append(
+            _misfit(image, kspace, mask, smaps if method.needs_smaps else None, float(scale.max()))
+        )
     image = center_crop(image, scan.crop_shape)
     # A network's image is real, and may be negative where fastMRI's is.
     magnitude = (
@@ -318,3 +336,21 @@ def _reconstruct_slice(
             f"{scan.name}, slice {index}: the reconstruction is not finite. Look at the scan's values."
         )
     return magnitude.astype(np.float32)
+
+
+def _misfit(
+    image: Array, kspace: Array, mask: Array, smaps: Array | None, scale: float
+) -> tuple[float, float]:
+    """Squared norms of M F S x − y and of y, on the scan's own scale so that slices can be added."""
+    xp = array_namespace(image)
+    forward = fftc(image[:, None] if smaps is None else expand(image, smaps))
+    error, size = (
+        (scale * float(xp.linalg.vector_norm(array))) ** 2 for array in (mask * forward - kspace, kspace)
+    )
+    return error, size
+
+
+def _relative(misfits: Sequence[tuple[float, float]]) -> float | None:
+    # Exactly summed, because threads may have added the slices in any order.
+    error, size = (math.fsum(column) for column in zip(*misfits, strict=True))
+    return math.sqrt(error / size) if size else None

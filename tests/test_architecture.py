@@ -32,6 +32,7 @@ FLOORS = {
     "device": 2,
     "metrics": 2,
     "physics": 2,
+    "similarity": 2,
     "settings": 2,
     "data": 3,
     "networks": 3,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mri_recon.cli import options
-from mri_recon.cli.console import detail, progress, result_json, say, table, warn
+from mri_recon.cli.console import VERBOSITY, detail, progress, result_json, say, table, warn
 from mri_recon.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown"}
 @options.slices
 @options.device
 @options.threads
+@options.workers
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
     help="Write the results too: .csv, .json or .md by suffix.",
@@ -58,6 +59,7 @@ def command(
     weights: Path | None,
     slices: tuple[int, int] | None,
     device: str,
+    workers: int,
     output: Path | None,
     report: Path | None,
     overwrite: bool,
@@ -70,12 +72,21 @@ def command(
     """
     from mri_recon.assignments import parse_assignments
     from mri_recon.evaluation.elsewhere import score_reconstructions
+    from mri_recon.evaluation.journal import Journal, journal_beside
+    from mri_recon.evaluation.ranks import Ranks
     from mri_recon.evaluation.run import evaluate
     from mri_recon.evaluation.table import failure_text
-    from mri_recon.report.build import Gallery, write_report
 
+    first_rank = Ranks.here().first
+    if not first_rank:  # the first one speaks and writes for all that torchrun started
+        VERBOSITY.quiet = True
     _check_outputs(output, report, overwrite)
-    gallery = Gallery()
+    journal = None if output is None else Journal(journal_beside(output))
+    gallery: Any = None
+    if report is not None:
+        from mri_recon.report.build import Gallery
+
+        gallery = Gallery()
     if reconstructions is not None:
         _refuse_idle_options()
         if len(data) != 1:
@@ -88,13 +99,21 @@ def command(
     else:
         if not data:
             say("No data given: using the built-in generated test set. These are not measured scans.")
+        if journal is not None and journal.n_entries():
+            say(
+                f"Going on: what was finished before is taken from {journal.folder} where nothing has changed."
+            )
         with progress("evaluating") as update:
 
+            def on_progress(done: int, total: int, outcome: Any) -> None:
+                score = outcome.score
+                update(done, total, outcome.name)
+                if score is not None:
+                    took = "kept from before" if outcome.resumed else f"{score.seconds:.2f} s"
+                    detail(f"{score.file}: {score.method}, {score.lines} lines, {took}")
+
             def on_volume(done: int, total: int, scan: Any, result: Any) -> None:
-                update(done, total, f"{scan.name} {result.method}")
-                detail(f"{scan.name}: {result.method}, {result.mask.n_lines} lines, {result.seconds:.2f} s")
-                if report is not None:
-                    gallery.add(result)
+                gallery.add(result)
 
             found = evaluate(
                 list(data) or None,
@@ -106,13 +125,22 @@ def command(
                 weights=weights,
                 slices=slices,
                 device=device,
-                on_volume=on_volume,
+                workers=workers,
+                journal=None if journal is None else journal.folder,
+                on_volume=None if gallery is None else on_volume,
+                on_progress=on_progress,
             )
+    if not first_rank:
+        return 1 if found.failures else 0
     if output is not None:
         _write(output, found, overwrite)
     if report is not None:
+        from mri_recon.report.build import write_report
+
         write_report(report, found, gallery, overwrite=overwrite)
         say(f"Wrote {report}")
+    if journal is not None and not found.failures:
+        journal.remove()
     if as_json:
         result_json(found.json())
     else:

@@ -123,6 +123,14 @@ threads = click.option(
     callback=_limit_threads,
     help="Threads to compute with.  [default: OMP_NUM_THREADS, else all processors]",
 )
+workers = click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Processes among which the scans are shared, and the threads with them.",
+)
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 axes = _chained(

@@ -2,49 +2,56 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import mri_recon
 from mri_recon.data.storage import find_scans, read_first_slice, read_reconstruction, read_scan
-from mri_recon.errors import MriReconError, ScanError
+from mri_recon.errors import MriReconError, ScanError, SettingsError
+from mri_recon.evaluation.definitions import DEFINITIONS, checked, definition_texts, other_scores
+from mri_recon.evaluation.manifest import manifest, target_record
 from mri_recon.evaluation.scores import VolumeScore
 from mri_recon.evaluation.table import Evaluation, failure_text
 from mri_recon.metrics import score
+from mri_recon.solvers.threads import in_order, n_threads
 
 
-def score_reconstructions(folder: str | Path, targets: str | Path) -> Evaluation:
+def score_reconstructions(
+    folder: str | Path, targets: str | Path, *, metrics: Sequence[str] = ("fastmri",)
+) -> Evaluation:
     """Score images made elsewhere: each file of `folder` against the target in the file of its name.
+
+    Parameters
+    ----------
+    metrics
+        Definitions of scores beside fastMRI's, those that need no k-space.
 
     Raises
     ------
     MriReconError
         No pair of files could be scored.
     """
-    volumes: list[VolumeScore] = []
-    failures: list[tuple[str, str]] = []
-    for path in find_scans([targets]):
+    definitions = checked(metrics)
+    if "residual" in definitions:
+        raise SettingsError(
+            "Metric residual needs complex images, which files of reconstructions do not hold. Leave it out."
+        )
+    paths = find_scans([targets])
+
+    def one(path: Path) -> _Scored | tuple[str, str]:
         try:
-            scan = read_scan(path)
-            if scan.target is None:
-                raise ScanError("It has no target, so there is nothing to score against.")
-            # `mri-recon reconstruct` writes .h5, whatever the scan is called.
-            named = (Path(folder) / path.name, Path(folder) / path.with_suffix(".h5").name)
-            made = next((file for file in named if file.exists()), None)
-            if made is None:
-                raise ScanError(f"{folder} holds no file of that name.")
-            images = read_reconstruction(made)
-            first = read_first_slice(made)
-            # Images that do not say where they start are those of the whole volume.
-            covered = slice(None) if first is None else slice(first, first + len(images))
-            metrics = score(scan.target[covered], images)
+            return _score_one(path, Path(folder), definitions)
         except MriReconError as error:
-            failures.append((path.name, str(error)))
-            continue
-        nothing = VolumeScore(
-            path.name, "reconstructions", scan.acquisition, None, None, None, "made elsewhere", None, "",
-            len(images), metrics.nmse, metrics.psnr, metrics.ssim, 0.0, None,
-        )  # fmt: skip
-        volumes.append(nothing)
+            return path.name, str(error)
+
+    # Reading, hashing and scoring let go of the interpreter, so that threads share them.
+    found = list(in_order(one, paths, min(n_threads(), len(paths))))
+    scored = [one for one in found if isinstance(one, _Scored)]
+    volumes, files = [one.score for one in scored], [one.record for one in scored]
+    failures = [one for one in found if not isinstance(one, _Scored)]
     if not volumes:
         reason = f" {failure_text(*failures[0])}" if failures else ""
         raise ScanError(f"Nothing could be scored.{reason}")
@@ -52,6 +59,38 @@ def score_reconstructions(folder: str | Path, targets: str | Path) -> Evaluation
         "version": mri_recon.__version__,
         "reconstructions": str(folder),
         "targets": str(targets),
-        "metrics": "per volume, centre square of the target's width, data_range = target volume's maximum",
+        "definitions": definition_texts(definitions),
+        "metrics": DEFINITIONS["fastmri"],
     }
-    return Evaluation(described, tuple(volumes), tuple(failures))
+    return Evaluation(described, tuple(volumes), tuple(failures), manifest=manifest(files, definitions))
+
+
+@dataclass(frozen=True)
+class _Scored:
+    score: VolumeScore
+    record: dict[str, Any]
+
+
+def _score_one(path: Path, folder: Path, definitions: tuple[str, ...]) -> _Scored:
+    started = time.perf_counter()
+    scan = read_scan(path)
+    if scan.target is None:
+        raise ScanError("It has no target, so there is nothing to score against.")
+    # `mri-recon reconstruct` writes .h5, whatever the scan is called.
+    named = (folder / path.name, folder / path.with_suffix(".h5").name)
+    made = next((file for file in named if file.exists()), None)
+    if made is None:
+        raise ScanError(f"{folder} holds no file of that name.")
+    images = read_reconstruction(made)
+    first = read_first_slice(made)
+    # Images that do not say where they start are those of the whole volume.
+    covered = slice(None) if first is None else slice(first, first + len(images))
+    whole = scan.target[:]
+    target = whole[covered]
+    scores, others = score(target, images), other_scores(definitions, target, images, None)
+    record = target_record(path, whole, made, covered, scan.acquisition)
+    found = VolumeScore(
+        path.name, "reconstructions", scan.acquisition, None, None, None, "made elsewhere", None, "",
+        len(images), scores.nmse, scores.psnr, scores.ssim, time.perf_counter() - started, None, others,
+    )  # fmt: skip
+    return _Scored(found, record)

@@ -1,4 +1,4 @@
-"""Tables as text: Markdown, CSV and JSON."""
+"""Tables as text: Markdown, LaTeX, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from typing import Any
 
 import numpy as np
 
+_LATEX = {
+    "\\": r"\textbackslash{}", "_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#", "$": r"\$", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "–": "--", "−": "$-$", "×": r"$\times$",
+}  # fmt: skip
+
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, without an end of line."""
@@ -17,10 +22,46 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+def latex_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], n_names: int) -> str:
+    r"""A LaTeX table, without an end of line; it needs ``\usepackage{booktabs}``.
+
+    Parameters
+    ----------
+    n_names
+        Columns at the left that are words; the others are numbers, set to the right.
+    """
+
+    def line(cells: Sequence[str]) -> str:
+        return "    " + " & ".join(map(_latex, cells)) + r" \\"
+
+    columns = "l" * n_names + "r" * (len(header) - n_names)
+    return "\n".join(
+        [
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{_latex(caption)}}}",
+            rf"  \begin{{tabular}}{{{columns}}}",
+            r"    \toprule",
+            line(header),
+            r"    \midrule",
+            *map(line, rows),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _latex(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def csv_text(rows: Iterable[Mapping[str, Any]]) -> str:
     """A line of names, then a line a row."""
+    rows = list(rows)
     text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\n")
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    writer = csv.DictWriter(text, fieldnames=names, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

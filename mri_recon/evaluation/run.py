@@ -7,31 +7,29 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-import mri_recon
-from mri_recon.data.sampling import AS_ACQUIRED
 from mri_recon.data.scan import Scan
 from mri_recon.device import resolve_device
-from mri_recon.errors import MriReconError, ScanError, SettingsError
+from mri_recon.errors import ScanError, SettingsError
 from mri_recon.evaluation.chosen import described, made, refuse_unknown
-from mri_recon.evaluation.scores import VolumeScore, volume_score
+from mri_recon.evaluation.definitions import checked
+from mri_recon.evaluation.manifest import manifest
+from mri_recon.evaluation.plan import Pair, Plan, plan_of
+from mri_recon.evaluation.processes import events
+from mri_recon.evaluation.ranks import joined
 from mri_recon.evaluation.sources import Scans
 from mri_recon.evaluation.table import Evaluation, failure_text
+from mri_recon.evaluation.work import Event, Outcome
 from mri_recon.methods.base import Method
 from mri_recon.physics.masks import Columns
-from mri_recon.reconstruct import Reconstruction, reconstruct
-
-Pair = tuple[float, float | None]
-"""Acceleration and center_fraction; None lets the acceleration choose its usual centre."""
-
+from mri_recon.reconstruct import Reconstruction
 
 OnVolume = Callable[[int, int, Scan, Reconstruction], None]
+
+OnProgress = Callable[[int, int, Outcome], None]
 
 
 def evaluate(
@@ -45,7 +43,11 @@ def evaluate(
     weights: str | Path | None = None,
     slices: tuple[int, int] | None = None,
     device: str = "auto",
+    metrics: Sequence[str] = ("fastmri",),
+    workers: int = 1,
+    journal: str | Path | None = None,
     on_volume: OnVolume | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Evaluation:
     """Reconstruct every scan by every method at every (acceleration, center_fraction), and score it.
 
@@ -61,8 +63,20 @@ def evaluate(
         For the methods named that know them.
     slices
         First slice and one past the last, of each scan.
+    metrics
+        Definitions besides fastMRI's, of `mri_recon.evaluation.definitions.DEFINITIONS`: columns of their own.
+    workers
+        Processes among which the scans are shared. The results do not depend on it. They import the program that calls
+        this, which must therefore begin its work under ``if __name__ == "__main__"``.
+    journal
+        Folder where what is finished is kept, and found again by the next run; the caller removes it.
     on_volume
         Called after each reconstruction with how many are done and to do, the scan and the reconstruction.
+    on_progress
+        Called after each reconstruction with how many are done and to do, and what became of it, without the image,
+        which then need be neither kept nor sent between processes.
+
+    Under torchrun the scans are shared among its ranks, and each of them returns the whole table.
 
     Raises
     ------
@@ -70,76 +84,75 @@ def evaluate(
         A setting that cannot work, or nothing at all that could be scored. Files that fail among others are
         listed in `Evaluation.failures`.
     """
-    refuse_unknown(settings or {}, methods)
-    chosen_methods = [made(method, settings or {}, weights) for method in methods]
-    if weights is not None and not any(method.learned for method in chosen_methods):
+    chosen = methods_of(methods, settings or {}, weights, device)
+    scans = Scans.of(data)
+    plan = plan_of(
+        chosen,
+        pairs,
+        mask,
+        seed=seed,
+        slices=slices,
+        device=device,
+        metrics=checked(metrics),
+        images=on_volume is not None,
+        journal=None if journal is None else Path(journal),
+    )
+    found: dict[int, list[Event]] = {index: [] for index in range(len(scans))}
+    done, total = 0, len(scans) * plan.cells
+    opened: dict[int, Scan] = {}
+    with joined() as ranks:
+        for index, event in events(scans.sources, plan, workers, ranks):
+            if isinstance(event, Outcome):
+                done += event.cells
+                if event.result is not None and on_volume is not None and ranks.first:
+                    if index not in opened:
+                        opened = {index: scans.opened(index)}
+                    on_volume(done, total, opened[index], event.result)
+                if on_progress is not None and ranks.first:
+                    on_progress(done, total, event)
+            found[index].append(event.without_image() if isinstance(event, Outcome) else event)
+    return _assembled([event for index in found for event in found[index]], scans, plan)
+
+
+def methods_of(
+    methods: Sequence[str | Method], settings: Mapping[str, Any], weights: str | Path | None, device: str
+) -> tuple[Method, ...]:
+    """Methods made of their names, checked before the work begins.
+
+    Raises
+    ------
+    SettingsError
+        Settings, weights or a device that cannot be used, or one method twice.
+    """
+    refuse_unknown(settings, methods)
+    chosen = tuple(made(method, settings, weights) for method in methods)
+    if weights is not None and not any(method.learned for method in chosen):
         raise SettingsError("None of the methods takes weights. Leave --weights out, or add --method unet.")
-    names = [name for name, _ in described(chosen_methods)]
+    names = [name for name, _ in described(chosen)]
     if len(set(names)) < len(names):
         raise SettingsError(
             f"Methods {', '.join(names)}: one is there twice, and its scores would be mixed. Evaluate one at a time."
         )
-    for method in chosen_methods:
+    for method in chosen:
         resolve_device(device, learned=method.learned)
-    scans = Scans.of(data)
-    chosen: Sequence[tuple[float | None, float | None]] = pairs or ((None, None),)
-    total = len(scans) * len(chosen_methods) * len(chosen)
-    volumes: list[VolumeScore] = []
-    failures: list[tuple[str, str]] = []
-    notes: list[str] = list(scans.notes)
-    done = 0
-    for name, scan in scans.read(failures):
-        if scan is None or scan.target is None:
-            if scan is not None:
-                failures.append((name, "It has no target, so there is nothing to score against."))
-            done += len(chosen_methods) * len(chosen)
-            continue
-        as_acquired = False
-        for acceleration, center_fraction in chosen:
-            for method in chosen_methods:
-                done += 1
-                if as_acquired:
-                    continue
-                try:
-                    result = reconstruct(
-                        scan,
-                        method,
-                        mask=mask,
-                        acceleration=acceleration,
-                        center_fraction=center_fraction,
-                        seed=seed,
-                        slices=slices,
-                        device=device,
-                    )
-                except MriReconError as error:
-                    failures.append((name, str(error)))
-                    continue
-                if result.metrics is None:
-                    failures.append((name, result.notes[-1]))
-                    continue
-                volumes.append(volume_score(scan, result, result.metrics))
-                notes.extend(f"{name}: {note}" for note in result.notes)
-                if volumes[-1].converged is False:
-                    notes.append(f"{name}: {result.method} stopped before it converged.")
-                if on_volume is not None:
-                    on_volume(done, total, scan, result)
-            # What the file dictates is the same at every pair.
-            as_acquired = bool(volumes) and volumes[-1].file == name and volumes[-1].mask == AS_ACQUIRED
+    return chosen
+
+
+def _assembled(told: Sequence[Event], scans: Scans, plan: Plan) -> Evaluation:
+    """One table of what was told of each scan, in the scans' order."""
+    outcomes = [event for event in told if isinstance(event, Outcome)]
+    volumes = tuple(outcome.score for outcome in outcomes if outcome.score is not None)
+    # Methods fail alike on a scan that is broken: once is enough.
+    failures = tuple(dict.fromkeys((o.name, o.failure) for o in outcomes if o.failure is not None))
     if not volumes:
         reason = f" {failure_text(*failures[0])}" if failures else ""
         raise ScanError(f"Nothing could be scored.{reason}")
-    run_settings = {
-        "version": mri_recon.__version__,
-        "python": platform.python_version(),
-        "data": scans.description,
-        "methods": {result: dict(values) for result, values in described(chosen_methods)},
-        "pairs": [list(pair) for pair in pairs or ((4.0, 0.08),)],
-        "mask": "array" if isinstance(mask, np.ndarray) else str(mask or "random"),
-        "seed": "file name" if seed is None else seed,
-        "slices": list(slices) if slices else None,
-        "metrics": "per volume, centre square of the target's width, data_range = target volume's maximum",
-    }
-    # Methods fail alike on a scan that is broken: once is enough.
+    notes = [*scans.notes, *(note for outcome in outcomes for note in outcome.notes)]
+    records = [event for event in told if not isinstance(event, Outcome)]
     return Evaluation(
-        run_settings, tuple(volumes), tuple(dict.fromkeys(failures)), tuple(dict.fromkeys(notes))
+        plan.settings(scans.description),
+        volumes,
+        failures,
+        tuple(dict.fromkeys(notes)),
+        manifest(records, plan.metrics, plan.methods),
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from mri_recon.data.sampling import AS_ACQUIRED
 from mri_recon.data.scan import Scan
@@ -16,7 +19,8 @@ METRICS = ("nmse", "psnr", "ssim")
 class VolumeScore:
     """The metrics of one volume by one method, and how it was sampled.
 
-    `acceleration` is the nominal one, None where it is not known.
+    `acceleration` is the nominal one, None where it is not known; `others` are scores under other definitions
+    (`mri_recon.evaluation.definitions`), by column.
     """
 
     file: str
@@ -34,9 +38,22 @@ class VolumeScore:
     ssim: float
     seconds: float
     converged: bool | None
+    others: Mapping[str, float | None] = field(default_factory=dict)
+
+    def as_row(self) -> dict[str, Any]:
+        """Its columns, other measures last."""
+        row = asdict(self)
+        return row | row.pop("others")
+
+    def value(self, column: str) -> float:
+        """A metric or measure by name; not a number where it is not known."""
+        found = self.others.get(column) if column not in METRICS else getattr(self, column)
+        return math.nan if found is None else float(found)
 
 
-def volume_score(scan: Scan, result: Reconstruction, metrics: Metrics) -> VolumeScore:
+def volume_score(
+    scan: Scan, result: Reconstruction, metrics: Metrics, others: Mapping[str, float | None]
+) -> VolumeScore:
     """Scores of a reconstruction, with what is known of its sampling."""
     mask = result.mask
     nominal = mask.acceleration
@@ -60,6 +77,7 @@ def volume_score(scan: Scan, result: Reconstruction, metrics: Metrics) -> Volume
         ssim=metrics.ssim,
         seconds=result.seconds,
         converged=all(c.converged for c in result.convergence) if result.convergence else None,
+        others=others,
     )
 
 

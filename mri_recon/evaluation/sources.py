@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 from mri_recon.data.phantom import sample_set
 from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans, read_scan
-from mri_recon.errors import MriReconError
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,7 @@ class Scans:
     def __len__(self) -> int:
         return len(self.sources)
 
-    def read(self, failures: list[tuple[str, str]]) -> Iterator[tuple[str, Scan | None]]:
-        for source in self.sources:
-            if isinstance(source, Scan):
-                yield source.name, source
-                continue
-            try:
-                yield source.name, read_scan(source)
-            except MriReconError as error:
-                failures.append((source.name, str(error)))
-                yield source.name, None
+    def opened(self, index: int) -> Scan:
+        """One of them, opened."""
+        source = self.sources[index]
+        return source if isinstance(source, Scan) else read_scan(source)

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from mri_recon.evaluation.formats import csv_text, json_text, markdown_table
+from mri_recon.evaluation.formats import csv_text, json_text, latex_table, markdown_table
 from mri_recon.evaluation.scores import VolumeScore, acceleration_text
-from mri_recon.evaluation.statistics import Summary, SummaryRow, summarise
+from mri_recon.evaluation.statistics import DifferenceRow, Summary, SummaryRow, differences, summarise
+
+Table = tuple[list[str], list[list[str]]]
+"""Header and rows."""
+
+TITLES = {"nmse": "NMSE", "psnr": "PSNR (dB)", "ssim": "SSIM", "slice_nmse": "NMSE by slice",
+          "slice_psnr": "PSNR by slice (dB)", "slice_ssim": "SSIM by slice", "hfen": "HFEN", "ncc": "NCC",
+          "residual": "k-space residual"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -23,26 +31,36 @@ class Evaluation:
         Everything needed to run it again.
     failures
         Files that could not be scored, with the reason.
+    manifest
+        Everything needed to check it: files, masks and weights by their hashes, definitions, versions, machine.
     """
 
     settings: Mapping[str, Any]
     volumes: tuple[VolumeScore, ...]
     failures: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def summary(self) -> tuple[SummaryRow, ...]:
         """Per method, acceleration and acquisition, and over all acquisitions where there are several."""
         return summarise(self.volumes)
 
+    @cached_property
+    def differences(self) -> tuple[DifferenceRow, ...]:
+        """Methods against each other, volume by volume, in the same groups."""
+        return differences(self.volumes)
+
     def as_dict(self) -> dict[str, Any]:
-        """One JSON-ready object: settings, volumes, summary, failures, notes."""
+        """One JSON-ready object: settings, volumes, summary, differences, failures, notes, manifest."""
         return {
             "settings": dict(self.settings),
-            "volumes": [asdict(volume) for volume in self.volumes],
-            "summary": [asdict(row) for row in self.summary],
+            "volumes": [volume.as_row() for volume in self.volumes],
+            "summary": [_flat(row) for row in self.summary],
+            "differences": [_flat(row) for row in self.differences],
             "failures": [{"file": file, "reason": reason} for file, reason in self.failures],
             "notes": list(self.notes),
+            "manifest": dict(self.manifest),
         }
 
     def json(self) -> str:
@@ -51,32 +69,64 @@ class Evaluation:
 
     def csv(self) -> str:
         """A row a volume and method."""
-        return csv_text(list(VolumeScore.__dataclass_fields__), map(asdict, self.volumes))
+        return csv_text(volume.as_row() for volume in self.volumes)
 
     def markdown(self) -> str:
-        """Summary and volumes as two Markdown tables."""
-        return f"{markdown_table(*self.summary_table())}\n\n{markdown_table(*self.volume_table())}\n"
+        """Summary, differences between methods where there are several, and volumes as Markdown tables."""
+        tables = [self.summary_table(), self.difference_table(), self.volume_table()]
+        return "\n\n".join(markdown_table(*table) for table in tables if table[1]) + "\n"
 
-    def summary_table(self) -> tuple[list[str], list[list[str]]]:
+    def latex(self) -> str:
+        """Summary and differences between methods as LaTeX tables, for a paper."""
+        n_files = len({volume.file for volume in self.volumes})
+        interval = "95 % bootstrap interval of the mean over volumes in brackets"
+        tables = [
+            latex_table(
+                f"{n_files} volumes: mean ± standard deviation, {interval}.", *self.summary_table(), 3
+            )
+        ]
+        if self.differences:
+            caption = f"Paired differences between methods on the same volumes and masks: mean, {interval}."
+            tables.append(latex_table(caption, *self.difference_table(), 4))
+        return "% Needs \\usepackage{booktabs}.\n" + "\n\n".join(tables) + "\n"
+
+    def summary_table(self) -> Table:
         """Header and rows of the summary, formatted: mean ± standard deviation [95 % interval]."""
-        header = ["method", "R", "acquisition", "volumes", "NMSE", "PSNR (dB)", "SSIM"]
+        names = self._metrics
+        header = ["method", "R", "acquisition", "volumes", *(TITLES.get(n, n) for n in names)]
         rows = [
             [
                 row.method,
                 row.acceleration,
                 row.acquisition,
                 str(row.volumes),
-                _show(row.nmse, 4),
-                _show(row.psnr, 2),
-                _show(row.ssim, 4),
+                *(_show(_value(row, name), _digits(name)) for name in names),
             ]
             for row in self.summary
         ]
         return header, rows
 
-    def volume_table(self) -> tuple[list[str], list[list[str]]]:
+    def difference_table(self) -> Table:
+        """Header and rows of the differences, formatted: mean [95 % interval], with their sign."""
+        names = self._metrics
+        header = ["method", "minus", "R", "acquisition", "volumes", *(TITLES.get(n, n) for n in names)]
+        rows = [
+            [
+                row.method,
+                row.than,
+                row.acceleration,
+                row.acquisition,
+                str(row.volumes),
+                *(_show(_value(row, name), _digits(name), sign="+") for name in names),
+            ]
+            for row in self.differences
+        ]
+        return header, rows
+
+    def volume_table(self) -> Table:
         """Header and rows of the volumes, formatted."""
-        header = ["file", "method", "R", "lines", "slices", "NMSE", "PSNR (dB)", "SSIM", "seconds"]
+        names = self._metrics
+        header = ["file", "method", "R", "lines", "slices", *(TITLES.get(n, n) for n in names), "seconds"]
         rows = [
             [
                 v.file,
@@ -84,23 +134,46 @@ class Evaluation:
                 acceleration_text(v),
                 "–" if v.lines is None else str(v.lines),
                 str(v.slices),
-                f"{v.nmse:.4f}",
-                f"{v.psnr:.2f}",
-                f"{v.ssim:.4f}",
+                *(_number(v.as_row().get(name), _digits(name)) for name in names),
                 f"{v.seconds:.2f}",
             ]
             for v in self.volumes
         ]
         return header, rows
 
-
-def _show(summary: Summary, digits: int) -> str:
-    text = f"{summary.mean:.{digits}f}"
-    if not np.isnan(summary.std):
-        text += f" ± {summary.std:.{digits}f} [{summary.low:.{digits}f}, {summary.high:.{digits}f}]"
-    return text
+    @property
+    def _metrics(self) -> list[str]:
+        return ["nmse", "psnr", "ssim", *(self.volumes[0].others if self.volumes else ())]
 
 
 def failure_text(file: str, reason: str) -> str:
     """A failure's reason with its file, which the reason may name already."""
     return reason if file in reason else f"{file}: {reason}"
+
+
+def _flat(row: SummaryRow | DifferenceRow) -> dict[str, Any]:
+    values = asdict(row)
+    return values | values.pop("others")
+
+
+def _value(row: SummaryRow | DifferenceRow, name: str) -> Summary:
+    found: Summary = row.others[name] if name in row.others else getattr(row, name)
+    return found
+
+
+def _digits(name: str) -> int:
+    return 2 if name.endswith("psnr") else 4
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:.{digits}f}"
+
+
+def _show(summary: Summary, digits: int, sign: str = "") -> str:
+    if np.isnan(summary.mean):
+        return "–"
+    text = f"{summary.mean:{sign}.{digits}f}"
+    if not np.isnan(summary.std):
+        spread = "" if sign else f" ± {summary.std:.{digits}f}"
+        text += f"{spread} [{summary.low:{sign}.{digits}f}, {summary.high:{sign}.{digits}f}]"
+    return text

@@ -35,6 +35,7 @@ FORMAT = 1
 _ARGUMENTS: dict[str, Any] = {
     "float32*": ctypes.c_void_p,
     "complex64*": ctypes.c_void_p,
+    "float64*": ctypes.c_void_p,
     "int64": ctypes.c_int64,
     "float32": ctypes.c_float,
 }
@@ -56,11 +57,11 @@ def kernel(signature: str) -> Callable[[Function], Function]:
     return mark
 
 
-def address(array: NDArray[np.float32] | NDArray[np.complex64]) -> int:
-    """Where a C-contiguous array in single precision begins; good for as long as somebody holds the array."""
-    if array.dtype not in (np.complex64, np.float32) or not array.flags.c_contiguous:
+def address(array: NDArray[np.float32] | NDArray[np.complex64] | NDArray[np.float64]) -> int:
+    """Where a C-contiguous array of such numbers as kernels take begins; good for as long as somebody holds it."""
+    if array.dtype not in (np.complex64, np.float32, np.float64) or not array.flags.c_contiguous:
         raise TypeError(
-            f"Expected contiguous single precision, got {array.dtype} with strides {array.strides}."
+            f"Expected contiguous complex64, float32 or float64, got {array.dtype} with strides {array.strides}."
         )
     return array.ctypes.data
 
@@ -158,6 +159,7 @@ def _compiled(module: str) -> bytes:
     types = {
         "float32*": numba.types.CPointer(numba.float32),
         "complex64*": numba.types.CPointer(numba.complex64),
+        "float64*": numba.types.CPointer(numba.float64),
         "int64": numba.int64,
         "float32": numba.float32,
     }
