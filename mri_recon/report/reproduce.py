@@ -1,0 +1,56 @@
+"""From the settings of an evaluation, what to type to run it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mri_recon.catalog import METHODS
+
+
+def command(settings: Mapping[str, Any]) -> str | None:
+    """The command line of an evaluation; None where none can say it.
+
+    That is so for scans and masks that were arrays in a Python program, methods that are not in the catalog, and
+    settings in which methods differ though they share the key.
+    """
+    methods, mask = settings.get("methods"), str(settings.get("mask") or "random")
+    if not isinstance(methods, Mapping) or mask == "array" or any(name not in METHODS for name in methods):
+        return None
+    data, seed, slices = (settings.get(key) for key in ("data", "seed", "slices"))
+    words = ["mri-recon", "evaluate", *(map(str, data) if isinstance(data, list) else ())]
+    for name in methods:
+        words += ["--method", name]
+    pairs = settings.get("pairs") or ()
+    if len({fraction is None for _, fraction in pairs}) > 1:
+        return None
+    for acceleration, fraction in pairs:
+        words += ["--acceleration", f"{acceleration:g}"]
+        words += [] if fraction is None else ["--center-fraction", f"{fraction:g}"]
+    if mask != "random":
+        words += ["--mask-file" if mask.endswith(".npy") else "--mask", mask]
+    if isinstance(seed, int):
+        words += ["--seed", str(seed)]
+    if isinstance(slices, Sequence):
+        words += ["--slices", f"{slices[0]}:{slices[1]}"]
+    assignments = _assignments(methods)
+    if assignments is None:
+        return None
+    for key, value in assignments.items():
+        words += ["--weights", str(value)] if key == "weights" else ["--set", f"{key}={value}"]
+    return shlex.join(words)
+
+
+def _assignments(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Settings that are not the defaults, if one value serves all methods that have the key."""
+    found: dict[str, Any] = {}
+    for name, values in methods.items():
+        fields = METHODS[name].load().settings()
+        for key, value in values.items():
+            if key in fields and value != fields[key].default and found.setdefault(key, value) != value:
+                return None
+    for values in methods.values():
+        if any(key in values and values[key] != value for key, value in found.items()):
+            return None
+    return found
