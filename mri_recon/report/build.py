@@ -90,7 +90,7 @@ def render(evaluation: Evaluation, gallery: Gallery) -> str:
         n_entries=len(gallery.entries),
         n_shown=len(shown),
         metrics=settings.get("metrics", ""),
-        settings=json.dumps(settings, indent=2, default=str, ensure_ascii=False),
+        records=_records(evaluation),
         command=command(settings),
         notes=_grouped(evaluation.notes),
         failures=evaluation.failures,
@@ -104,8 +104,19 @@ def rate(volume: VolumeScore) -> str:
 
 
 def _title(volumes: Sequence[VolumeScore]) -> str:
-    names = list(dict.fromkeys(v.file for v in volumes))
-    return names[0] if len(names) == 1 else f"{len(names)} scans"
+    names, methods = {v.file for v in volumes}, {v.method for v in volumes}
+    scans = volumes[0].file if len(names) == 1 else f"{len(names)} scans"
+    return f"{len(methods)} method{'s' if len(methods) > 1 else ''} on {scans}"
+
+
+def _records(evaluation: Evaluation) -> dict[str, str]:
+    """All of a result but its tables, which the page shows as tables, by heading."""
+    shown = {"volumes", "summary", "failures", "notes"}
+    return {
+        key.capitalize(): json.dumps(value, indent=2, default=str, ensure_ascii=False)
+        for key, value in evaluation.as_dict().items()
+        if key not in shown and value
+    }
 
 
 def _shown(entries: Sequence[Entry]) -> list[tuple[Entry, list[SlicePicture]]]:
@@ -170,8 +181,8 @@ def _best(evaluation: Evaluation) -> set[tuple[str, str, str, str]]:
 
 
 def _favourite(volumes: Sequence[VolumeScore], methods: Sequence[str]) -> str:
-    """The method whose failures are the news: the one of the highest mean SSIM."""
-    means = {m: np.mean([v.ssim for v in volumes if v.method == m]) for m in methods}
+    """The method whose failures are the news: the one of the highest mean PSNR."""
+    means = {m: np.mean([v.psnr for v in volumes if v.method == m]) for m in methods}
     return max(means, key=lambda m: means[m])
 
 
@@ -271,8 +282,8 @@ def _data(
 
 
 def error_factor(entries: Sequence[Entry]) -> int:
-    """One factor for all error maps of a page: the largest at which a typical worst method is not all white."""
-    ratios = [entry.white / max(entry.error.values()) for entry in entries if max(entry.error.values()) > 0]
+    """One factor for all error maps of a page: the largest at which a typical map stays below white."""
+    ratios = [entry.white / error for entry in entries for error in entry.error.values() if error > 0]
     typical = float(np.median(ratios)) if ratios else 1.0
     return max((factor for factor in FACTORS if factor <= typical), default=FACTORS[0])
 

@@ -169,7 +169,10 @@ def choose_slices(
     for method in sorted(ssim, key=lambda name: -ssim[name]):
         values = np.nan_to_num(np.asarray(scores[method].ssim), nan=np.inf)
         wanted.append((int(values.argmin()), f"lowest SSIM of {method}"))
-    spread = np.linspace(0, n_slices - 1, MOST_SLICES + 2)[1:-1].round().astype(int)
+    if n_slices <= MOST_SLICES:
+        spread = np.arange(n_slices)
+    else:
+        spread = np.linspace(0, n_slices - 1, MOST_SLICES + 2)[1:-1].round().astype(int)
     # From the middle outwards, so that the ends, often air, come last.
     wanted += [(int(i), "at equal distances") for i in sorted(spread, key=lambda i: abs(i - n_slices // 2))]
     chosen: dict[int, str] = {}

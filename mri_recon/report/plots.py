@@ -14,7 +14,7 @@ import numpy as np
 
 from mri_recon.report.measures import Measure
 
-WIDTH, MARGIN, ROW, HEAD, FOOT = 360.0, 16.0, 40.0, 6.0, 24.0
+WIDTH, MARGIN, ROW, HEAD, FOOT = 360.0, 16.0, 42.0, 4.0, 24.0
 
 LEAST_FOR_QUARTILES = 4
 
@@ -93,7 +93,7 @@ def strip_plot(
 
     strips = []
     for row, (method, of) in enumerate(finite.items()):
-        y = HEAD + ROW * row + 26
+        y = HEAD + ROW * row + 29
         spread = _spread(len(of))
         dots = tuple(
             Dot(x(v), round(y + spread[i], 1), f"{name}: {measure.show(v)}") for i, (name, v) in enumerate(of)
@@ -134,7 +134,7 @@ def axis_ticks(
         return low, high, [(t, f"{t:g}") for t in ticks]
     span = (most - least) or abs(most) or 1.0
     low, high = least - 0.06 * span, most + 0.06 * span
-    rough = (high - low) / 4
+    rough = (high - low) / 5
     step = 10.0 ** math.floor(math.log10(rough))
     step *= next(f for f in (1, 2, 5, 10) if f * step >= rough)
     digits = max(0, -math.floor(math.log10(step)))

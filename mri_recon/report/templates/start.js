@@ -19,7 +19,7 @@ function openEntry(entry, slice = 0) {
   if (other) volumeParts();
   const names = [TARGET, ...present()];
   const keep = (name, fallback) => (names.includes(name) ? name : fallback);
-  const change = { left: keep(state.left, names[0]), right: keep(state.right, names[names.length - 1]) };
+  const change = { left: keep(state.left, names[Math.max(names.length - 2, 0)]), right: keep(state.right, names[names.length - 1]) };
   for (const id of ['swipe-a', 'swipe-b']) {
     byId(id).replaceChildren(...names.map((name) => make('option', { value: name }, name)));
   }

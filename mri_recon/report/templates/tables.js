@@ -10,8 +10,10 @@ function sortable(table) {
   const body = table.tBodies[0];
   const headings = [...table.tHead.rows[0].cells];
   headings.forEach((heading, column) => {
-    const button = make('button', { type: 'button' }, ...heading.childNodes);
-    heading.append(button);
+    // What says which way is better stays beside the button, so that its arrow follows the name.
+    const words = [...heading.childNodes].filter((node) => node.className !== 'way');
+    const button = make('button', { type: 'button' }, ...words);
+    heading.prepend(button);
     button.addEventListener('click', () => {
       const down = heading.getAttribute('aria-sort') === 'ascending';
       headings.forEach((other) => other.removeAttribute('aria-sort'));

@@ -62,6 +62,7 @@ function scaleBar() {
 async function load() {
   turn += 1;
   const mine = turn;
+  byId('panes').setAttribute('aria-busy', 'true');
   const slice = shown();
   const wanted = { [TARGET]: { image: slice.target } };
   for (const method of present()) wanted[method] = { image: slice.images[method], error: slice.errors[method] };
@@ -74,6 +75,7 @@ async function load() {
   drawn.sources = sources;
   layOut();
   redraw();
+  byId('panes').setAttribute('aria-busy', 'false');
 }
 
 function source(name, kind) {
@@ -102,7 +104,7 @@ function redraw() {
   all('.scale', byId('panes')).forEach((bar) => {
     bar.style.aspectRatio = String(aspect);
     bar.querySelector('.title').textContent = `|error| × ${state.factor}`;
-    bar.querySelector('.end').textContent = `${show(100 / state.factor, state.factor > 10 ? 1 : 0)} % of white`;
+    bar.querySelector('.end').textContent = `${percent(1 / state.factor)} of white`;
   });
   controls();
 }
@@ -132,12 +134,17 @@ function drawSwipe(canvas, kind) {
   }
   const context = canvas.getContext('2d');
   const x = state.divider * canvas.width;
-  context.fillStyle = '#fff';
-  context.fillRect(x - 1, 0, 2, canvas.height);
-  context.beginPath();
-  context.arc(x, canvas.height / 2, 0.012 * canvas.width + 4, 0, 2 * Math.PI);
-  context.fill();
+  // White with a dark rim, to be seen on any picture.
+  for (const [style, rim] of [['#000', 1], ['#fff', 0]]) {
+    context.fillStyle = style;
+    context.fillRect(x - 1 - rim, 0, 2 + 2 * rim, canvas.height);
+    context.beginPath();
+    context.arc(x, canvas.height / 2, 0.012 * canvas.width + 4 + rim, 0, 2 * Math.PI);
+    context.fill();
+  }
 }
+
+const percent = (part) => `${show(100 * part, part < 0.1 ? 1 : 0)} %`;
 
 function controls() {
   const entry = current();
@@ -162,6 +169,6 @@ function controls() {
   byId('view-caption').textContent =
     `${entry.name}, ${entry.rate}. Scored: ${range}. `
     + (entry.n_slices > entry.slices.length ? `Pictures in this file: slice ${kept}. ` : '')
-    + `White is ${show((100 * entry.white) / state.white, 0)} % of the volume's maximum; `
-    + `in the error maps ${show((100 * entry.white) / state.white / state.factor, 1)} %.`;
+    + `White is ${percent(entry.white / state.white)} of the volume's maximum, `
+    + `in the error maps ${percent(entry.white / state.white / state.factor)}.`;
 }
