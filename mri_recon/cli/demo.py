@@ -45,7 +45,8 @@ def command(
     from mri_recon.evaluation.run import evaluate
     from mri_recon.evaluation.table import failure_text
     from mri_recon.files import make_folder
-    from mri_recon.report.build import Gallery, write_report
+    from mri_recon.report.build import write_report
+    from mri_recon.report.gallery import Gallery
     from mri_recon.report.figures import write_comparison, write_mask_picture
 
     make_folder(output)

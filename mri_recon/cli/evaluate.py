@@ -84,7 +84,7 @@ def command(
     journal = None if output is None else Journal(journal_beside(output))
     gallery: Any = None
     if report is not None:
-        from mri_recon.report.build import Gallery
+        from mri_recon.report.gallery import Gallery
 
         gallery = Gallery()
     if reconstructions is not None:

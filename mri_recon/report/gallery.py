@@ -91,7 +91,7 @@ def keep(result: Reconstruction) -> Kept | None:
 
 def to_levels(values: NDArray[np.floating], peak: float) -> Levels:
     """255 √(value / peak), rounded; what lies above the peak is cut."""
-    return np.rint(255 * np.sqrt(np.clip(values / peak, 0, 1))).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.sqrt(np.clip(values / peak, 0, 1))), dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -139,4 +139,5 @@ def axis_ticks(
     step *= next(f for f in (1, 2, 5, 10) if f * step >= rough)
     digits = max(0, -math.floor(math.log10(step)))
     places = np.arange(math.ceil(low / step), math.floor(high / step) + 1)
-    return low, high, [(float(p * step), f"{p * step:.{digits}f}".replace("-", "−")) for p in places]
+    values = [round(float(p * step), digits) for p in places]
+    return low, high, [(v, f"{v:.{digits}f}".replace("-", "−")) for v in values]

@@ -12,8 +12,8 @@ from mri_recon.catalog import METHODS
 def command(settings: Mapping[str, Any]) -> str | None:
     """The command line of an evaluation; None where none can say it.
 
-    That is so for scans and masks that were arrays in a Python program, methods that are not in the catalog, and
-    settings in which methods differ though they share the key.
+    That is so for a mask that was an array in a Python program, methods that are not in the catalog, and settings in
+    which methods differ though they share the key. Scans that a program made stand by their names.
     """
     methods, mask = settings.get("methods"), str(settings.get("mask") or "random")
     if not isinstance(methods, Mapping) or mask == "array" or any(name not in METHODS for name in methods):
