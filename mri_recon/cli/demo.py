@@ -46,8 +46,8 @@ def command(
     from mri_recon.evaluation.table import failure_text
     from mri_recon.files import make_folder
     from mri_recon.report.build import write_report
-    from mri_recon.report.gallery import Gallery
     from mri_recon.report.figures import write_comparison, write_mask_picture
+    from mri_recon.report.gallery import Gallery
 
     make_folder(output)
     scan = sample_scan("head", height=320, width=320, n_slices=3, n_coils=8, noise=0.01, seed=2026)
