@@ -314,6 +314,8 @@ def _reconstruct_slice(
         smaps = to_device(smaps, device)
     elif method.needs_smaps and scan.n_coils > 1 and scan.calibration is not None:
         apart = np.asarray(scan.calibration[index : index + 1])
+        if method.crops_readout:
+            apart = crop_readout(apart, scan.crop_shape[0])
         smaps = estimate_maps(to_device(apart, device), (apart != 0).any(axis=(0, 1, 2)))
     elif method.needs_smaps and scan.n_coils > 1:
         smaps = estimate_maps(kspace, columns)

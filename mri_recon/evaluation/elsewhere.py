@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import mri_recon
-from mri_recon.data.storage import find_scans, read_first_slice, read_reconstruction, read_scan
+from mri_recon.data.formats.registry import read_scan
+from mri_recon.data.storage import find_scans, read_first_slice, read_reconstruction
 from mri_recon.errors import MriReconError, ScanError, SettingsError
 from mri_recon.evaluation.definitions import DEFINITIONS, checked, definition_texts, other_scores
 from mri_recon.evaluation.manifest import manifest, target_record

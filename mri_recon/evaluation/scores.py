@@ -43,7 +43,8 @@ class VolumeScore:
     def as_row(self) -> dict[str, Any]:
         """Its columns, other measures last."""
         row = asdict(self)
-        return row | row.pop("others")
+        others: dict[str, Any] = row.pop("others")
+        return row | others
 
     def value(self, column: str) -> float:
         """A metric or measure by name; not a number where it is not known."""
@@ -76,7 +77,7 @@ def volume_score(
         psnr=metrics.psnr,
         ssim=metrics.ssim,
         seconds=result.seconds,
-        converged=all(c.converged for c in result.convergence) if result.convergence else None,
+        converged=result.converged,
         others=others,
     )
 

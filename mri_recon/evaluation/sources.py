@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mri_recon.data.formats.registry import read_scan
 from mri_recon.data.phantom import sample_set
 from mri_recon.data.scan import Scan
-from mri_recon.data.storage import find_scans, read_scan
+from mri_recon.data.storage import find_scans
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,8 @@ class SummaryRow:
     def as_row(self) -> dict[str, Any]:
         """Its columns, those of other definitions last."""
         row = asdict(self)
-        return row | row.pop("others")
+        others: dict[str, Any] = row.pop("others")
+        return row | others
 
 
 @dataclass(frozen=True)

@@ -153,7 +153,8 @@ def failure_text(file: str, reason: str) -> str:
 
 def _flat(row: SummaryRow | DifferenceRow) -> dict[str, Any]:
     values = asdict(row)
-    return values | values.pop("others")
+    others: dict[str, Any] = values.pop("others")
+    return values | others
 
 
 def _value(row: SummaryRow | DifferenceRow, name: str) -> Summary:

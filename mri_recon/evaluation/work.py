@@ -7,15 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mri_recon.data.formats.registry import read_scan
 from mri_recon.data.sampling import AS_ACQUIRED
 from mri_recon.data.scan import Scan
-from mri_recon.data.storage import read_scan
 from mri_recon.errors import MriReconError, ScanError
 from mri_recon.evaluation.definitions import other_scores
 from mri_recon.evaluation.journal import Journal, entry_name
 from mri_recon.evaluation.manifest import file_record, file_sha256, slices_sha256
 from mri_recon.evaluation.plan import Pair, Plan
 from mri_recon.evaluation.scores import VolumeScore, volume_score
+from mri_recon.inspection.find import crime_notes
 from mri_recon.methods.base import Method
 from mri_recon.reconstruct import Reconstruction, reconstruct
 
@@ -64,6 +65,8 @@ def work_on(source: Path | Scan, plan: Plan) -> Iterator[Event]:
     except MriReconError as error:
         yield Outcome(name, failure=str(error), cells=plan.cells)
         return
+    if crimes := crime_notes(scan, plan.slices):
+        yield Outcome(name, notes=tuple(crimes), cells=0)
     scores: list[VolumeScore] = []
     as_acquired = False
     for pair in plan.pairs or (None,):
