@@ -80,6 +80,7 @@ def work_on(source: Path | Scan, plan: Plan) -> Iterator[Event]:
                 as_acquired = outcome.score.mask == AS_ACQUIRED
             yield outcome
     if scores:
+        yield Outcome(name, notes=tuple(crime_notes(scan, plan.slices)), cells=0)
         yield file_record(scan, plan.slices, scores)
 
 
