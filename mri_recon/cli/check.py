@@ -37,7 +37,7 @@ def command(paths: tuple[Path, ...], all_slices: bool, as_json: bool) -> int:
     """
     import time
 
-    from mri_recon.data.storage import find_scans
+    from mri_recon.data.formats.registry import find_raw
     from mri_recon.inspection.soundness import ALL, UNUSABLE, WARNING, ScanReport, check_file
     from mri_recon.solvers.threads import in_order, n_threads
 
@@ -46,7 +46,7 @@ def command(paths: tuple[Path, ...], all_slices: bool, as_json: bool) -> int:
     files: list[Path] = []
     for path in paths:
         try:
-            files += [file for file in find_scans([path]) if file not in files]
+            files += [file for file in find_raw([path]) if file not in files]
         except MriReconError as error:
             reports.append(ScanReport(str(path), UNUSABLE, str(error)))
             _show(reports[-1], as_json)

@@ -76,11 +76,12 @@ def work_on(source: Path | Scan, plan: Plan) -> Iterator[Event]:
         for method in plan.methods:
             outcome = _outcome(scan, sha256, method, pair, plan)
             if outcome.score is not None:
+                if not scores:
+                    outcome = replace(outcome, notes=(*outcome.notes, *crime_notes(scan, plan.slices)))
                 scores.append(outcome.score)
                 as_acquired = outcome.score.mask == AS_ACQUIRED
             yield outcome
     if scores:
-        yield Outcome(name, notes=tuple(crime_notes(scan, plan.slices)), cells=0)
         yield file_record(scan, plan.slices, scores)
 
 

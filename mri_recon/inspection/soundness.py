@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_recon.data.formats.registry import format_of, located, read_scans
 from mri_recon.data.scan import Scan
-from mri_recon.data.storage import read_scan
 from mri_recon.errors import MriReconError, ScanError
 from mri_recon.inspection.contradictions import contradictions
 from mri_recon.inspection.cost import Estimate, estimate
@@ -86,7 +86,7 @@ class ScanReport:
     reason
         Why it is unusable, else empty; then all that is not known is None or empty.
     format
-        Of the file; empty for a scan that came from none.
+        Of the file, a name of `mri_recon.catalog.FORMATS`; empty for a scan that came from none.
     slices
         Those that were looked at.
     noise, snr
@@ -154,10 +154,11 @@ def check_file(path: str | Path, *, at_most: int = 3) -> tuple[ScanReport, ...]:
     """Check the scans of a file, looking at `at_most` slices of each; one that cannot be read is reported."""
     path = Path(path)
     try:
-        scans = (read_scan(path),)
+        scans = read_scans(path)
+        name = format_of(located(path)).name
     except MriReconError as error:
         return (ScanReport(path.name, UNUSABLE, str(error)),)
-    return tuple(replace(check_scan(scan, at_most=at_most), format="fastMRI HDF5") for scan in scans)
+    return tuple(replace(check_scan(scan, at_most=at_most), format=name) for scan in scans)
 
 
 def check_scan(scan: Scan, *, at_most: int = 3) -> ScanReport:
