@@ -37,7 +37,7 @@ def command(
     """Convert IN to OUT: k-space to k-space, images to images.
 
     What IN is, its content says; what OUT is to be, its suffix or -f. K-space stays as measured, to the last digit;
-    what OUT cannot keep is said. Images come from reconstructions, NIfTI, or the target in a scan's file.
+    what OUT cannot keep is said. Images come from reconstructions, NIfTI, DICOM, or the target in a scan's file.
     """
     from mri_recon.data.formats.base import WriteOptions
     from mri_recon.data.formats.convert import convert

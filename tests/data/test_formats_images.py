@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -191,6 +192,56 @@ class TestDicom:
             assert float(ds.WindowWidth) == pytest.approx(factor * np.percentile(shown, 99.7), rel=1e-6)
             assert float(ds.WindowWidth) >= 100
             assert (f"numbers times {factor:g}" in ds.DerivationDescription) == (factor != 1)
+
+    @pytest.mark.parametrize("size", [1000.0, 1e-5])
+    def test_round_trip(self, tmp_path, size):
+        pytest.importorskip("pydicom")
+        made = replace(images(), pixels=images().pixels * np.float32(size))
+        Dicom.write_images(tmp_path / "series", made, WriteOptions(), overwrite=False)
+        back = read_images(tmp_path / "series")
+        shown, affine, voxel = displayed(made.pixels, made.placed)
+        assert_close(back.pixels, shown, 1e-5)
+        assert_close(back.placed.affine, affine, 1e-9)
+        assert (back.placed.voxel, back.placed.thickness) == (pytest.approx(voxel), 4.0)
+        assert_close(read_images(tmp_path / "series/0002.dcm").pixels[0], shown[1], 1e-5)
+
+    def test_files_are_sorted_by_their_place_and_one_series_is_wanted(self, tmp_path):
+        pytest.importorskip("pydicom")
+        Dicom.write_images(tmp_path / "a", images(), WriteOptions(), overwrite=False)
+        expected = read_images(tmp_path / "a").pixels
+        (tmp_path / "a/0001.dcm").rename(tmp_path / "a/9.dcm")
+        assert np.array_equal(read_images(tmp_path / "a").pixels, expected)
+        other = replace(images(), pixels=images().pixels[:, ::-1])
+        Dicom.write_images(tmp_path / "b", other, WriteOptions(), overwrite=False)
+        (tmp_path / "b/0001.dcm").rename(tmp_path / "a/0001.dcm")
+        with pytest.raises(ScanError, match="2 DICOM series"):
+            read_images(tmp_path / "a")
+
+    def test_without_geometry_it_comes_back_without(self, tmp_path):
+        pytest.importorskip("pydicom")
+        Dicom.write_images(tmp_path / "a", images(Header()), WriteOptions(), overwrite=False)
+        back = read_images(tmp_path / "a")
+        assert_close(back.pixels, images().pixels, 1e-5)
+        assert back.placed.affine is None
+
+    def test_pydicom_s_own_file(self):
+        """An MR slice that comes with pydicom."""
+        data = pytest.importorskip("pydicom.data")
+        path = Path(data.get_testdata_file("MR_small.dcm", download=False))
+        found = read_images(path)
+        ds = pytest.importorskip("pydicom").dcmread(path)
+        assert np.array_equal(found.pixels[0], ds.pixel_array)
+        assert_close(found.placed.affine[:3, 3], np.array([float(v) for v in ds.ImagePositionPatient]), 1e-9)
+        assert found.placed.voxel[:2] == (float(ds.PixelSpacing[0]), float(ds.PixelSpacing[1]))
+
+    def test_damage_is_told_in_a_line(self, tmp_path):
+        pytest.importorskip("pydicom")
+        Dicom.write_images(tmp_path / "a", images(), WriteOptions(), overwrite=False)
+        content = (tmp_path / "a/0001.dcm").read_bytes()
+        (tmp_path / "a/0001.dcm").write_bytes(content[: len(content) - 200])
+        with pytest.raises(ScanError, match="cannot be read as a DICOM image") as caught:
+            read_images(tmp_path / "a")
+        assert "\n" not in str(caught.value)
 
     def test_it_is_derived_and_names_nobody(self, tmp_path):
         (first, *_) = read = self.series(tmp_path)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,15 +21,18 @@ from numpy.typing import NDArray
 from mri_recon import __version__
 from mri_recon.data.formats.base import Format, WriteOptions, extra
 from mri_recon.data.formats.pictures import one_file_only
-from mri_recon.data.geometry import displayed
+from mri_recon.data.geometry import Placement, displayed
 from mri_recon.data.header import number_of, read_xml, text_of
 from mri_recon.data.images import Images, white_of
-from mri_recon.files import atomic_folder, atomic_output
+from mri_recon.errors import ScanError
+from mri_recon.files import atomic_folder, atomic_output, one_line
 
 _MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 _EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 _IMPLEMENTATION = "2.25.116262431785246130917425366120387126841"
 _WHITE = 65535
+_NO_PLACE = "Position and orientation are not those of the patient"
+_TIMES = "numbers times"
 _POSITIONS = ("HFP", "HFS", "HFDR", "HFDL", "FFP", "FFS", "FFDR", "FFDL")
 
 
@@ -44,6 +48,13 @@ class Dicom(Format):
     @classmethod
     def recognises(cls, path: Path, start: bytes) -> bool:
         return start[128:132] == b"DICM"
+
+    @classmethod
+    def read_images(cls, path: Path) -> Images:
+        pydicom = extra("pydicom", "pydicom", path)
+        inside = path.iterdir() if path.is_dir() else [path]
+        files = sorted(file for file in inside if file.is_file() and not file.name.startswith("."))
+        return _volume(path, [_slice(pydicom, file) for file in files])
 
     @classmethod
     def write_images(
@@ -171,7 +182,7 @@ class _Series:
             if name in told
         ]
         if self.factor != 1:
-            known.append(f"numbers times {self.factor:g}")
+            known.append(f"{_TIMES} {self.factor:g}")
         return "; ".join(
             [
                 f"Reconstructed by mri-recon {__version__}, not for diagnosis",
@@ -209,9 +220,7 @@ class _Series:
         ds.SpacingBetweenSlices = _decimal(self.voxel[2])
         if self.images.placed.affine is None:
             unit = "mm" if self.images.placed.voxel else "voxels"
-            ds.ImageComments = (
-                f"Position and orientation are not those of the patient; lengths are in {unit}."
-            )
+            ds.ImageComments = f"{_NO_PLACE}; lengths are in {unit}."
 
     def _put_pixels(self, ds: Any, number: int) -> None:
         ds.SamplesPerPixel = 1
@@ -226,6 +235,68 @@ class _Series:
         ds.WindowCenter = _decimal(self.white / 2)
         ds.WindowWidth = _decimal(self.white)
         ds.PixelData = self.stored[number].astype("<u2").tobytes()
+
+
+def _slice(pydicom: Any, file: Path) -> tuple[Any, NDArray[np.float32]]:
+    """The data set of a file, and its pixels by its rescale."""
+    try:
+        ds = pydicom.dcmread(file)
+        stored = ds.pixel_array.astype(np.float64)
+        pixels = stored * float(ds.get("RescaleSlope", 1) or 1) + float(ds.get("RescaleIntercept", 0) or 0)
+        told = re.search(rf"{_TIMES} ([0-9.e+-]+)", str(ds.get("DerivationDescription", "")))
+        pixels /= float(told[1]) if told else 1.0
+    except MemoryError:
+        raise
+    except Exception as error:  # what a damaged file raises depends on the byte that is damaged
+        reason = one_line(error)[:120]
+        raise ScanError(
+            f"{one_line(file)} cannot be read as a DICOM image ({reason}). Copy it again, or leave it out."
+        ) from error
+    if pixels.ndim != 2 or not np.isfinite(pixels).all():
+        raise ScanError(
+            f"{one_line(file)}: pixels {pixels.shape}, expected one gray image of finite numbers. Leave it out."
+        )
+    return ds, pixels.astype(np.float32)
+
+
+def _volume(path: Path, slices: list[tuple[Any, NDArray[np.float32]]]) -> Images:
+    """One series put together in spatial order, or by instance number where it states no place."""
+    kinds = {(str(ds.get("SeriesInstanceUID", "")), pixels.shape) for ds, pixels in slices}
+    if len(kinds) != 1:
+        raise ScanError(
+            f"{one_line(path)} holds {len(kinds)} DICOM series or image sizes, expected one. Keep a series a folder."
+        )
+    try:
+        found = [_place(ds) for ds, _ in slices]
+    except (AttributeError, ValueError, TypeError, IndexError):
+        found = []
+    if not found or any(str(ds.get("ImageComments", "")).startswith(_NO_PLACE) for ds, _ in slices):
+        numbers = [int(ds.get("InstanceNumber", 0) or 0) for ds, _ in slices]
+        order = [int(i) for i in np.argsort(numbers, kind="stable")]
+        placed = Placement(order=tuple(range(len(order)))).with_notes()
+        return Images(path.name, np.stack([slices[i][1] for i in order]), placed)
+    positions = np.array([position for position, *_ in found])
+    _, down, across, spacing, thickness = found[0]
+    normal = np.cross(across, down)
+    order = [int(i) for i in np.argsort(positions @ normal, kind="stable")]
+    positions = positions[order]
+    step = (positions[-1] - positions[0]) / (len(order) - 1) if len(order) > 1 else normal * thickness
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = down * spacing[0], across * spacing[1]
+    affine[:3, 2], affine[:3, 3] = step, positions[0]
+    voxel = (spacing[0], spacing[1], float(np.linalg.norm(step)))
+    placed = Placement(voxel, affine, tuple(range(len(order))), thickness)
+    return Images(path.name, np.stack([slices[i][1] for i in order]), placed)
+
+
+def _place(
+    ds: Any,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], tuple[float, float], float]:
+    """Position of the first pixel, directions down a column and along a row, spacing and thickness."""
+    directions = np.array([float(v) for v in ds.ImageOrientationPatient])
+    position = np.array([float(v) for v in ds.ImagePositionPatient])
+    spacing = float(ds.PixelSpacing[0]), float(ds.PixelSpacing[1])
+    return position, directions[3:6], directions[:3], spacing, float(ds.get("SliceThickness", 0) or 1)
 
 
 def _factor(white: float) -> float:

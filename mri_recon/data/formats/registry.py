@@ -28,6 +28,9 @@ def all_formats() -> list[type[Format]]:
 
 def format_of(path: Path) -> type[Format]:
     """The format of an existing file, by its content; fastMRI's HDF5 where nothing else fits."""
+    if path.is_dir() and any(path.glob("*.dcm")):
+        series: type[Format] = look_up("format", FORMATS, "dicom")
+        return series
     try:
         with path.open("rb") as file:
             start = file.read(256)
@@ -86,7 +89,7 @@ def read_scan(path: str | Path, options: ReadOptions | None = None) -> Scan:
 
 
 def read_images(path: str | Path) -> Images:
-    """Read an image volume of any format: reconstructions, NIfTI, or the target in a scan's file.
+    """Read an image volume of any format: reconstructions, NIfTI, DICOM, or the target in a scan's file.
 
     Raises
     ------
