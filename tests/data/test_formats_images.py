@@ -222,7 +222,11 @@ class TestDicom:
         Dicom.write_images(tmp_path / "a", images(Header()), WriteOptions(), overwrite=False)
         back = read_images(tmp_path / "a")
         assert_close(back.pixels, images().pixels, 1e-5)
-        assert back.placed.affine is None
+        assert (back.placed.voxel, back.placed.affine) == (None, None)
+        sized = images(replace(AXIAL, positions=None))
+        Dicom.write_images(tmp_path / "b", sized, WriteOptions(), overwrite=False)
+        back = read_images(tmp_path / "b")
+        assert (back.placed.voxel, back.placed.affine) == (sized.placed.voxel, None)
 
     def test_pydicom_s_own_file(self):
         """An MR slice that comes with pydicom."""

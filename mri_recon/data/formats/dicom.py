@@ -270,11 +270,9 @@ def _volume(path: Path, slices: list[tuple[Any, NDArray[np.float32]]]) -> Images
         found = [_place(ds) for ds, _ in slices]
     except (AttributeError, ValueError, TypeError, IndexError):
         found = []
-    if not found or any(str(ds.get("ImageComments", "")).startswith(_NO_PLACE) for ds, _ in slices):
-        numbers = [int(ds.get("InstanceNumber", 0) or 0) for ds, _ in slices]
-        order = [int(i) for i in np.argsort(numbers, kind="stable")]
-        placed = Placement(order=tuple(range(len(order)))).with_notes()
-        return Images(path.name, np.stack([slices[i][1] for i in order]), placed)
+    comments = str(slices[0][0].get("ImageComments", ""))
+    if not found or comments.startswith(_NO_PLACE):
+        return _unplaced(path, slices, known=bool(found) and comments.endswith("mm."))
     positions = np.array([position for position, *_ in found])
     _, down, across, spacing, thickness = found[0]
     normal = np.cross(across, down)
@@ -287,6 +285,21 @@ def _volume(path: Path, slices: list[tuple[Any, NDArray[np.float32]]]) -> Images
     voxel = (spacing[0], spacing[1], float(np.linalg.norm(step)))
     placed = Placement(voxel, affine, tuple(range(len(order))), thickness)
     return Images(path.name, np.stack([slices[i][1] for i in order]), placed)
+
+
+def _unplaced(path: Path, slices: list[tuple[Any, NDArray[np.float32]]], *, known: bool) -> Images:
+    """Slices by instance number; with their sizes where those are `known`."""
+    try:
+        order = [int(i) for i in np.argsort([int(ds.InstanceNumber) for ds, _ in slices], kind="stable")]
+    except (AttributeError, ValueError, TypeError):
+        order = list(range(len(slices)))
+    first = slices[0][0]
+    spacing, thickness = _place(first)[3:] if known else ((1.0, 1.0), 1.0)
+    step = float(first.get("SpacingBetweenSlices", 0) or thickness) if known else 1.0
+    placed = Placement(
+        (*spacing, step) if known else None, None, tuple(range(len(order))), thickness if known else None
+    )
+    return Images(path.name, np.stack([slices[i][1] for i in order]), placed.with_notes())
 
 
 def _place(
