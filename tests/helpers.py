@@ -115,3 +115,21 @@ def golden_volumes(
     noisy = np.abs(0.97 * target + 0.1 * rng.standard_normal(target_shape))
     image[:, top : top + height, left : left + width] = noisy
     return target.astype(dtype), image.astype(dtype)
+
+
+def write_evaluate_files(folder: Path, cases: Any) -> tuple[Path, Path]:
+    """Folders of targets and images in fastMRI's layout, one `golden_volumes` a file."""
+    import h5py
+
+    targets, images = folder / "targets", folder / "images"
+    targets.mkdir()
+    images.mkdir()
+    for seed, target_shape, image_shape in cases:
+        target, image = golden_volumes(seed, tuple(target_shape), tuple(image_shape), "float32")
+        with h5py.File(targets / f"file{seed}.h5", "w") as file:
+            file["kspace"] = np.ones(target.shape, np.complex64)
+            file["reconstruction_esc"] = target
+            file.attrs["acquisition"] = "CORPD_FBK"
+        with h5py.File(images / f"file{seed}.h5", "w") as file:
+            file["reconstruction"] = image
+    return targets, images

@@ -74,7 +74,6 @@ def command(
     from mri_recon.evaluation.elsewhere import score_reconstructions
     from mri_recon.evaluation.journal import Journal, journal_beside
     from mri_recon.evaluation.ranks import Ranks
-    from mri_recon.evaluation.run import evaluate
     from mri_recon.evaluation.table import failure_text
 
     first_rank = Ranks.here().first
@@ -97,6 +96,8 @@ def command(
             )
         found = score_reconstructions(reconstructions, data[0])
     else:
+        from mri_recon.evaluation.run import evaluate
+
         if not data:
             say("No data given: using the built-in generated test set. These are not measured scans.")
         if journal is not None and journal.n_entries():

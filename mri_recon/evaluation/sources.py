@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from mri_recon.data.formats.registry import read_scan
-from mri_recon.data.phantom import sample_set
 from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans
 
@@ -24,6 +23,8 @@ class Scans:
     @classmethod
     def of(cls, data: str | Path | Scan | Iterable[str | Path | Scan] | None) -> Scans:
         if data is None:
+            from mri_recon.data.phantom import sample_set  # it loads much that measured scans do not need
+
             generated = sample_set("test")
             note = "No data was given: these are generated scans, kinder than measured ones."
             return cls(generated, f"built-in generated test set, {len(generated)} scans", (note,))

@@ -1,7 +1,13 @@
 """Kernel of the structural similarity; `mri_recon.similarity.ssim` calls it and says what it is for.
 
-Sums over windows are taken anew for each row: running ones would carry the rounding of a bright pixel along.
-As in `mri_recon.solvers.kernels`, indices are unsigned.
+Sums over windows of rows are a block's last rows and the next block's first, both added up one by one [1]_: as few
+additions as a running sum has, and no subtraction, which would carry the rounding of a bright pixel along. As in
+`mri_recon.solvers.kernels`, indices are unsigned.
+
+References
+----------
+.. [1] van Herk (1992), A fast algorithm for local minimum and maximum filters on rectangular and octagonal kernels,
+   Pattern Recognit Lett 13:517-521.
 """
 
 from __future__ import annotations
@@ -9,50 +15,79 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import carray
+from numba import carray, njit
 
 from mri_recon.solvers.compiled import kernel
 
 _U = np.uint64
 _SIDE = 7
 _AREA = np.float64(_SIDE * _SIDE)
+_SHARE = np.float64(1) / _AREA
 _SAMPLE = _AREA / (_AREA - np.float64(1))
 _ONE, _TWO = np.float64(1), np.float64(2)
 _C1, _C2 = np.float64(0.01**2), np.float64(0.03**2)
 
 
+@njit(fastmath=True, error_model="numpy")
+def _add_row(target: Any, image: Any, row: Any, sums: Any, at: Any, to: Any, w: Any) -> None:
+    """A row's t, x, t², x² and tx added to the five rows of sums at `at`, into those at `to`."""
+    begin = row * w
+    for p in range(w):
+        t, x = target[begin + p], image[begin + p]
+        i, o = at + p, to + p
+        sums[o] = sums[i] + t
+        sums[o + w] = sums[i + w] + x
+        sums[o + w * _U(2)] = sums[i + w * _U(2)] + t * t
+        sums[o + w * _U(3)] = sums[i + w * _U(3)] + x * x
+        sums[o + w * _U(4)] = sums[i + w * _U(4)] + t * x
+
+
+@njit(fastmath=True, error_model="numpy", inline="always")
+def _seven(x: Any, i: Any) -> Any:
+    # Written out: a loop within the loop over columns would keep that from being vectorised.
+    return (
+        (x[i] + x[i + _U(1)]) + (x[i + _U(2)] + x[i + _U(3)]) + (x[i + _U(4)] + x[i + _U(5)]) + x[i + _U(6)]
+    )
+
+
+@njit(fastmath=True, error_model="numpy")
+def _row_of_windows(sums: Any, at: Any, more: Any, to: Any, w: Any) -> Any:
+    """Sum of the similarity over a row of windows, whose columns' sums are those at `at` and `more` together."""
+    for p in range(w * _U(5)):
+        sums[to + p] = sums[at + p] + sums[more + p]
+    at_x, at_tt, at_xx, at_tx = to + w, to + w * _U(2), to + w * _U(3), to + w * _U(4)
+    total = np.float64(0)
+    for p in range(w - _U(_SIDE - 1)):
+        t, x = _seven(sums, to + p), _seven(sums, at_x + p)
+        tt, xx, tx = _seven(sums, at_tt + p), _seven(sums, at_xx + p), _seven(sums, at_tx + p)
+        t, x, tt, xx, tx = t * _SHARE, x * _SHARE, tt * _SHARE, xx * _SHARE, tx * _SHARE
+        both = _SAMPLE * (tx - t * x)
+        spread = _SAMPLE * (tt - t * t + xx - x * x)
+        total += ((_TWO * t * x + _C1) * (_TWO * both + _C2)) / ((t * t + x * x + _C1) * (spread + _C2))
+    return total
+
+
 @kernel("float64*, float64*, float64*, float64*, int64, int64")
 def ssim_sum(target_: Any, image_: Any, sums_: Any, out_: Any, height: Any, width: Any) -> None:
-    """Sum over all whole windows of the similarity of two images of data range one; `sums` has room for 5 rows."""
+    """Sum over all whole windows of the similarity of two images of data range one; `sums` has room for 50 rows."""
     target, image = carray(target_, (height * width,)), carray(image_, (height * width,))
-    sums, out = carray(sums_, (5 * width,)), carray(out_, (1,))
-    w, one = _U(width), _U(1)
-    at_x, at_tt, at_xx, at_tx = w, w * _U(2), w * _U(3), w * _U(4)
+    sums, out = carray(sums_, (50 * width,)), carray(out_, (1,))
+    h, w, side, one = _U(height), _U(width), _U(_SIDE), _U(1)
+    five = w * _U(5)
+    # Five rows of sums each: from each row of a block to its end, 0–6 and none; from the next block's first; both.
+    none, first, both = five * side, five * (side + one), five * (side + _U(2))
+    n_tops = h - side + one
     total = np.float64(0)
-    for top in range(_U(height - _SIDE + 1)):
-        for p in range(w * _U(5)):
-            sums[p] = np.float64(0)
-        for row in range(_U(_SIDE)):
-            begin = (top + row) * w
-            for p in range(w):
-                t, x = target[begin + p], image[begin + p]
-                sums[p] += t
-                sums[at_x + p] += x
-                sums[at_tt + p] += t * t
-                sums[at_xx + p] += x * x
-                sums[at_tx + p] += t * x
-        for p in range(_U(width - _SIDE + 1)):
-            t, x = sums[p], sums[at_x + p]
-            tt, xx, tx = sums[at_tt + p], sums[at_xx + p], sums[at_tx + p]
-            for k in range(_U(_SIDE - 1)):
-                q = p + k + one
-                t += sums[q]
-                x += sums[at_x + q]
-                tt += sums[at_tt + q]
-                xx += sums[at_xx + q]
-                tx += sums[at_tx + q]
-            t, x, tt, xx, tx = t / _AREA, x / _AREA, tt / _AREA, xx / _AREA, tx / _AREA
-            both = _SAMPLE * (tx - t * x)
-            spread = _SAMPLE * (tt - t * t + xx - x * x)
-            total += ((_TWO * t * x + _C1) * (_TWO * both + _C2)) / ((t * t + x * x + _C1) * (spread + _C2))
+    for block in range((n_tops + side - one) // side):
+        begin = block * side
+        for p in range(five):
+            sums[none + p] = np.float64(0)
+            sums[first + p] = np.float64(0)
+        for back in range(side):
+            k = side - one - back
+            _add_row(target, image, begin + k, sums, five * (k + one), five * k, w)
+        for k in range(min(side, n_tops - begin)):
+            if k > _U(0):
+                _add_row(target, image, begin + side + k - one, sums, first, first, w)
+            total += _row_of_windows(sums, five * k, first, both, w)
     out[0] = total

@@ -44,7 +44,7 @@ def ssim_of_slices(
     def work(start: int, stop: int) -> None:
         # Memory of its own for each thread, held while its address is in use.
         t, x = np.empty((height, width)), np.empty((height, width))
-        sums, total = np.empty(5 * width), np.empty(1)
+        sums, total = np.empty(50 * width), np.empty(1)
         for i in range(start, stop):
             np.divide(target[i], data_range, out=t, dtype=np.float64)
             np.divide(image[i], data_range, out=x, dtype=np.float64)

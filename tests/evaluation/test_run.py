@@ -162,7 +162,7 @@ class TestVolumes:
             asked.append(split)
             return [small_scan("generated.h5")]
 
-        monkeypatch.setattr("mri_recon.evaluation.sources.sample_set", one_small)
+        monkeypatch.setattr("mri_recon.data.phantom.sample_set", one_small)
         found = evaluate(methods=["zero-filled"])
         assert asked == ["test"]
         assert [v.file for v in found.volumes] == ["generated.h5"]
