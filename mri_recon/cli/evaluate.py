@@ -14,7 +14,9 @@ from mri_recon.errors import SettingsError
 if TYPE_CHECKING:
     from mri_recon.evaluation.table import Evaluation
 
-WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown"}
+WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown", ".tex": "latex"}
+
+METRICS = ("fastmri", "slice", "hfen", "ncc", "residual")
 
 
 @click.command(
@@ -25,6 +27,15 @@ WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown"}
     "--reconstructions", type=click.Path(path_type=Path), metavar="DIR",
     help="Score images made elsewhere: each file of DIR against the target in DATA's file of the same name.",
 )  # fmt: skip
+@click.option(
+    "--verify", type=click.Path(path_type=Path), metavar="RESULTS.json",
+    help="Run the evaluation that wrote RESULTS.json again and compare every digit. DATA is where its scans are now, "
+    "if they were moved.",
+)  # fmt: skip
+@click.option(
+    "--digits", type=click.IntRange(1, 15), default=12, show_default=True, metavar="N",
+    help="Significant digits in which --verify asks numbers to agree.",
+)  # fmt: skip
 @options.method(multiple=True, default=("zero-filled", "cs"))
 @options.sampling
 @options.settings
@@ -34,8 +45,13 @@ WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown"}
 @options.threads
 @options.workers
 @click.option(
+    "--metrics", multiple=True, type=click.Choice(METRICS), default=("fastmri",), show_default=True,
+    help="Definition of the scores, repeatable: fastMRI's are always there, others stand beside them under names of "
+    "their own.",
+)  # fmt: skip
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
-    help="Write the results too: .csv, .json or .md by suffix.",
+    help="Write the results too: .csv, .json, .md or .tex by suffix.",
 )  # fmt: skip
 @click.option(
     "--report",
@@ -49,6 +65,8 @@ WRITERS = {".csv": "csv", ".json": "json", ".md": "markdown"}
 def command(
     data: tuple[Path, ...],
     reconstructions: Path | None,
+    verify: Path | None,
+    digits: int,
     methods: tuple[str, ...],
     mask: str | None,
     acceleration: tuple[float, ...],
@@ -60,6 +78,7 @@ def command(
     slices: tuple[int, int] | None,
     device: str,
     workers: int,
+    metrics: tuple[str, ...],
     output: Path | None,
     report: Path | None,
     overwrite: bool,
@@ -79,6 +98,10 @@ def command(
     first_rank = Ranks.here().first
     if not first_rank:  # the first one speaks and writes for all that torchrun started
         VERBOSITY.quiet = True
+    if verify is not None:
+        return _verify(verify, data, digits, workers, as_json=as_json)
+    if _was_given("digits"):
+        raise SettingsError("--digits says how closely --verify looks. Give --verify RESULTS.json too.")
     _check_outputs(output, report, overwrite)
     journal = None if output is None else Journal(journal_beside(output))
     gallery: Any = None
@@ -87,14 +110,16 @@ def command(
 
         gallery = Gallery()
     if reconstructions is not None:
-        _refuse_idle_options()
+        _refuse_idle_options(
+            USED_ELSEWHERE, "says how to reconstruct, and --reconstructions were made already"
+        )
         if len(data) != 1:
             raise SettingsError("--reconstructions DIR needs one DATA: the folder of scans with the targets.")
         if report is not None:
             raise SettingsError(
                 "--report shows reconstructions made here; with --reconstructions use -o results.json."
             )
-        found = score_reconstructions(reconstructions, data[0])
+        found = score_reconstructions(reconstructions, data[0], metrics=metrics)
     else:
         from mri_recon.evaluation.run import evaluate
 
@@ -126,6 +151,7 @@ def command(
                 weights=weights,
                 slices=slices,
                 device=device,
+                metrics=metrics,
                 workers=workers,
                 journal=None if journal is None else journal.folder,
                 on_volume=None if gallery is None else on_volume,
@@ -154,33 +180,67 @@ def command(
 
 
 def show(found: Evaluation) -> None:
-    """Print an evaluation: the table of volumes, then the summary."""
+    """Print an evaluation: the table of volumes, then the summary and what differs between methods."""
     table(*found.volume_table())
     table(*found.summary_table())
+    if found.differences:
+        table(*found.difference_table())
 
 
-def _refuse_idle_options() -> None:
-    """Refuse options that say how to reconstruct where nothing is reconstructed."""
+def _verify(results: Path, data: tuple[Path, ...], digits: int, workers: int, *, as_json: bool) -> int:
+    """Run an evaluation again; say what is not as it was."""
+    from dataclasses import asdict
+
+    from mri_recon.evaluation.ranks import Ranks
+    from mri_recon.evaluation.verify import verify
+
+    _refuse_idle_options(USED_BY_VERIFY, "is taken from the results that --verify runs again")
+    if len(data) > 1:
+        raise SettingsError(
+            "--verify takes one DATA at most: the folder that holds the scans now. Leave the others out."
+        )
+    first_rank = Ranks.here().first
+    with progress("running it again") as update:
+
+        def on_progress(done: int, total: int, outcome: Any) -> None:
+            update(done, total, outcome.name)
+
+        found = verify(
+            results, data[0] if data else None, digits=digits, workers=workers, on_progress=on_progress
+        )
+    if not first_rank:
+        return 0 if found.equal else 1
+    for note in found.notes:
+        say(f"Note: {note}")
+    if as_json:
+        result_json({"equal": found.equal, **asdict(found)})
+    for difference in found.differences:
+        warn(difference)
+    if found.equal:
+        say(f"Equal: {found.compared} numbers agree in {digits} digits, files and masks in their sha256.")
+    else:
+        warn(f"{len(found.differences)} differences in {found.compared} numbers; not equal.")
+    return 0 if found.equal else 1
+
+
+_ALWAYS = {"data", "as_json", "quiet", "verbose", "debug", "threads"}
+
+USED_ELSEWHERE = _ALWAYS | {"reconstructions", "metrics", "output", "overwrite", "report"}
+USED_BY_VERIFY = _ALWAYS | {"verify", "digits", "workers"}
+
+
+def _refuse_idle_options(used: set[str], why: str) -> None:
+    """Refuse options that would do nothing."""
+    for parameter in click.get_current_context().command.params:
+        name = parameter.name or ""
+        if name not in used and _was_given(name):
+            raise SettingsError(f"{parameter.opts[-1]} {why}. Leave it out.")
+
+
+def _was_given(name: str) -> bool:
     from click.core import ParameterSource
 
-    context = click.get_current_context()
-    used = {
-        "data",
-        "reconstructions",
-        "output",
-        "overwrite",
-        "as_json",
-        "report",
-        "quiet",
-        "verbose",
-        "debug",
-    }
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name not in used and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise SettingsError(
-                f"{parameter.opts[-1]} says how to reconstruct, and --reconstructions were made already. Leave it out."
-            )
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _check_outputs(output: Path | None, report: Path | None, overwrite: bool) -> None:

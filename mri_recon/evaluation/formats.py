@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -53,6 +54,8 @@ def latex_table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str
 
 
 def _latex(text: str) -> str:
+    # What stands before a number is a minus sign, not a hyphen.
+    text = re.sub(r"(?<![\w.])-(?=\d)", "−", text)
     return "".join(_LATEX.get(character, character) for character in text)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
 from pathlib import Path
@@ -133,6 +134,7 @@ def machine() -> dict[str, Any]:
         "processor": _processor(),
         "processors": available,
         "threads": os.environ.get("OMP_NUM_THREADS"),
+        "gpu": _gpu(),
     }
 
 
@@ -146,6 +148,12 @@ def _processor() -> str:
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
         platform.processor(),
     )
+
+
+def _gpu() -> str | None:
+    """Name of the GPU, where the library that could have used it was loaded."""
+    torch = sys.modules.get("torch")
+    return str(torch.cuda.get_device_name()) if torch is not None and torch.cuda.is_available() else None
 
 
 def _masks(scores: Sequence[VolumeScore]) -> list[dict[str, Any]]:

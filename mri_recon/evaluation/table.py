@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -56,8 +56,8 @@ class Evaluation:
         return {
             "settings": dict(self.settings),
             "volumes": [volume.as_row() for volume in self.volumes],
-            "summary": [_flat(row) for row in self.summary],
-            "differences": [_flat(row) for row in self.differences],
+            "summary": [row.as_row() for row in self.summary],
+            "differences": [row.as_row() for row in self.differences],
             "failures": [{"file": file, "reason": reason} for file, reason in self.failures],
             "notes": list(self.notes),
             "manifest": dict(self.manifest),
@@ -134,7 +134,7 @@ class Evaluation:
                 acceleration_text(v),
                 "–" if v.lines is None else str(v.lines),
                 str(v.slices),
-                *(_number(v.as_row().get(name), _digits(name)) for name in names),
+                *(_number(v.value(name), _digits(name)) for name in names),
                 f"{v.seconds:.2f}",
             ]
             for v in self.volumes
@@ -149,12 +149,6 @@ class Evaluation:
 def failure_text(file: str, reason: str) -> str:
     """A failure's reason with its file, which the reason may name already."""
     return reason if file in reason else f"{file}: {reason}"
-
-
-def _flat(row: SummaryRow | DifferenceRow) -> dict[str, Any]:
-    values = asdict(row)
-    others: dict[str, Any] = values.pop("others")
-    return values | others
 
 
 def _value(row: SummaryRow | DifferenceRow, name: str) -> Summary:

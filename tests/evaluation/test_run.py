@@ -246,7 +246,15 @@ class TestFormats:
             raise AssertionError(f"{name} is not JSON")
 
         told = json.loads(found.json(), parse_constant=no_constant)
-        assert list(told) == ["settings", "volumes", "summary", "failures", "notes"]
+        assert list(told) == [
+            "settings",
+            "volumes",
+            "summary",
+            "differences",
+            "failures",
+            "notes",
+            "manifest",
+        ]
         assert told["volumes"][0]["psnr"] == found.volumes[0].psnr
         assert {"file", "method", "acquisition", "acceleration", "lines", "slices", "seconds"} <= set(
             told["volumes"][0]
@@ -271,9 +279,10 @@ class TestFormats:
             ]
 
     def test_markdown_has_both_tables(self, found):
-        summary, volumes = found.markdown().strip().split("\n\n")
+        summary, apart, volumes = found.markdown().strip().split("\n\n")
         for text, (header, rows) in (
             (summary, found.summary_table()),
+            (apart, found.difference_table()),
             (volumes, found.volume_table()),
         ):
             cells = [[c.strip() for c in line.strip("|").split("|")] for line in text.splitlines()]
