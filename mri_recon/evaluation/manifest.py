@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import mri_recon
 from mri_recon.data.scan import Scan, Slices
 from mri_recon.evaluation.definitions import definition_texts
 from mri_recon.evaluation.scores import VolumeScore
 from mri_recon.methods.base import Method
+from mri_recon.metrics import evaluation_crop
 from mri_recon.reconstruct import method_name_of
 
 CROP = "centre square of the target's width, where the target is that tall"
@@ -61,6 +63,7 @@ def file_record(scan: Scan, slices: tuple[int, int] | None, scores: Sequence[Vol
         "acquisition": scan.acquisition,
         "kspace_shape": list(scan.kspace.shape),
         "slices": [first, stop],
+        **_scored(None if scan.target is None else scan.target[first:stop]),
         "masks": [dict(mask) for mask in _masks(scores)],
     }
 
@@ -81,6 +84,7 @@ def target_record(
         "hashed": "target",
         "acquisition": acquisition,
         "slices": [first, stop],
+        **_scored(np.asarray(target[covered])),
         "reconstruction": str(image),
         "reconstruction_size": image.stat().st_size,
         "reconstruction_sha256": file_sha256(image),
@@ -148,6 +152,14 @@ def _processor() -> str:
         (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
         platform.processor(),
     )
+
+
+def _scored(target: NDArray[np.floating] | None) -> dict[str, Any]:
+    """Maximum and size of the part of a target that was scored."""
+    if target is None:
+        return {"data_range": None, "crop": None}
+    part, _ = evaluation_crop(target, target)
+    return {"data_range": float(part.max()), "crop": list(part.shape[-2:])}
 
 
 def _gpu() -> str | None:

@@ -84,8 +84,8 @@ def ssim_sum(target_: Any, image_: Any, sums_: Any, out_: Any, height: Any, widt
             sums[none + p] = np.float64(0)
             sums[first + p] = np.float64(0)
         for back in range(side):
-            k = side - one - back
-            _add_row(target, image, begin + k, sums, five * (k + one), five * k, w)
+            at = side - one - back
+            _add_row(target, image, begin + at, sums, five * (at + one), five * at, w)
         for k in range(min(side, n_tops - begin)):
             if k > _U(0):
                 _add_row(target, image, begin + side + k - one, sums, first, first, w)

@@ -62,6 +62,10 @@ class TestManifest:
             assert (record["size"], record["hashed"]) == (len(contents), "file")
             assert record["sha256"] == hashlib.sha256(contents).hexdigest()
             assert record["slices"] == [0, 1]
+            # 48 × 40 is scored as its centre square.
+            assert record["crop"] == [40, 40]
+            target = read_scan(folder / record["file"]).target[0:1]
+            assert record["data_range"] == target[:, 4:44].max()
             masks = [generate_mask("random", 40, r, 0.08, seed=record["file"]) for r in (4, 2)]
             assert [m["sha256"] for m in record["masks"]] == [
                 hashlib.sha256(mask.astype(np.uint8).tobytes()).hexdigest() for mask in masks
