@@ -65,8 +65,6 @@ def work_on(source: Path | Scan, plan: Plan) -> Iterator[Event]:
     except MriReconError as error:
         yield Outcome(name, failure=str(error), cells=plan.cells)
         return
-    if crimes := crime_notes(scan, plan.slices):
-        yield Outcome(name, notes=tuple(crimes), cells=0)
     scores: list[VolumeScore] = []
     as_acquired = False
     for pair in plan.pairs or (None,):
