@@ -181,10 +181,15 @@ def command(
 
 def show(found: Evaluation) -> None:
     """Print an evaluation: the table of volumes, then the summary and what differs between methods."""
+    from mri_recon.evaluation.statistics import ALL
+
     table(*found.volume_table())
     table(*found.summary_table())
-    if found.differences:
-        table(*found.difference_table())
+    header, rows = found.difference_table()
+    if rows:
+        # Those of single acquisitions, which are many, are in the files.
+        last = [row for row, of in zip(rows, found.differences, strict=True) if of.acquisition == ALL]
+        table(header, last or rows)
 
 
 def _verify(results: Path, data: tuple[Path, ...], digits: int, workers: int, *, as_json: bool) -> int:

@@ -21,6 +21,7 @@ from mri_recon.evaluation.scores import VolumeScore
 from mri_recon.methods.base import Method
 from mri_recon.metrics import evaluation_crop
 from mri_recon.reconstruct import method_name_of
+from mri_recon.solvers.threads import n_threads
 
 CROP = "centre square of the target's width, where the target is that tall"
 DATA_RANGE = "maximum of the target volume"
@@ -137,7 +138,7 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "processor": _processor(),
         "processors": available,
-        "threads": os.environ.get("OMP_NUM_THREADS"),
+        "threads": n_threads(),
         "gpu": _gpu(),
     }
 

@@ -15,7 +15,7 @@ from mri_recon.catalog import MASKS
 from mri_recon.errors import ScanError, SettingsError
 from mri_recon.evaluation.definitions import COLUMNS
 from mri_recon.evaluation.elsewhere import score_reconstructions
-from mri_recon.evaluation.manifest import file_sha256, versions, weights_record
+from mri_recon.evaluation.manifest import file_sha256, machine, versions, weights_record
 from mri_recon.evaluation.run import OnProgress, evaluate
 from mri_recon.evaluation.scores import METRICS
 from mri_recon.evaluation.table import Evaluation
@@ -39,7 +39,7 @@ class Verification:
     differences
         What is not as the result says: a file, or a volume, method and digit. None means equal.
     notes
-        What may explain a difference: other versions than then.
+        What may explain a difference: other versions or another machine than then.
     """
 
     compared: int
@@ -87,7 +87,7 @@ def verify(
     except ScanError as error:
         # Nothing at all could be scored: with files missing, that is what there is to say.
         differences.append(str(error))
-        return Verification(0, tuple(differences), _other_versions(manifest))
+        return Verification(0, tuple(differences), _other_conditions(manifest))
     # What was written is what is compared: JSON has no infinity.
     again = json.loads(found.json())
     compared, apart = _compare(told["volumes"], again["volumes"], digits)
@@ -99,7 +99,7 @@ def verify(
         if file not in before
     ]
     differences += _other_hashes(manifest["files"], again["manifest"]["files"])
-    return Verification(compared, tuple(dict.fromkeys(differences)), _other_versions(manifest))
+    return Verification(compared, tuple(dict.fromkeys(differences)), _other_conditions(manifest))
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -283,9 +283,13 @@ def _other_hashes(told: Sequence[Mapping[str, Any]], again: Sequence[Mapping[str
     ]
 
 
-def _other_versions(manifest: Mapping[str, Any]) -> tuple[str, ...]:
+def _other_conditions(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     then, now = manifest.get("versions", {}), versions()
     other = [
         f"{name} {now.get(name, 'none')} ({then[name]} then)" for name in then if then[name] != now.get(name)
     ]
-    return (f"Versions differ: {', '.join(other)}.",) if other else ()
+    notes = [f"Versions differ: {', '.join(other)}."] if other else []
+    old, new = manifest.get("machine", {}), machine()
+    other = [f"{key} {new.get(key)} ({old[key]} then)" for key in ("processor", "threads", "gpu") if key in old
+             and old[key] != new.get(key)]  # fmt: skip
+    return (*notes, *([f"The machine differs: {', '.join(other)}."] if other else []))

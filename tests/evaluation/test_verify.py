@@ -161,6 +161,14 @@ class TestVerify:
         assert found.equal
         assert found.notes == (f"Versions differ: numpy {np.__version__} (1.0 then).",)
 
+    def test_another_machine_is_a_note(self, results):
+        def elsewhere(told):
+            told["manifest"]["machine"] |= {"threads": 999, "gpu": None}
+
+        (note,) = verify(changed(results, elsewhere)).notes
+        assert note.startswith("The machine differs: threads ")
+        assert note.endswith(" (999 then).")
+
     def test_infinite_scores_are_equal(self, folder, tmp_path):
         scan = read_scan(folder / "b.h5")
         target = scan.target[:]
