@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from mri_recon.report.gallery import Entry, Gallery, SlicePicture, fit
 from mri_recon.report.measures import NMSE, PSNR, SCORES, SECONDS, SSIM, Measure
 from mri_recon.report.plots import StripPlot, strip_plot
 from mri_recon.report.reproduce import command
+
+__all__ = ["Gallery", "render", "write_report"]
 
 SCRIPTS = ("core", "tables", "panes", "viewer", "slices", "sampling", "start")
 """Files of the page's program, in the order in which they are joined."""
@@ -62,7 +65,7 @@ def render(evaluation: Evaluation, gallery: Gallery) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    settings = dict(evaluation.settings)
+    settings, told = dict(evaluation.settings), evaluation.as_dict()
     return environment.get_template("report.html").render(
         style=Markup(style),
         script=Markup(script),
@@ -77,9 +80,12 @@ def render(evaluation: Evaluation, gallery: Gallery) -> str:
         accelerations=list(dict.fromkeys(map(rate, volumes))),
         files=len({v.file for v in volumes}),
         acquisitions=list(dict.fromkeys(v.acquisition for v in volumes)),
-        summary=evaluation.summary,
-        best=_best(evaluation),
-        scores=SCORES,
+        summary=told["summary"],
+        differences=told.get("differences", ()),
+        others=_others(told["volumes"]),
+        rows=told["volumes"],
+        best=_best(told["summary"]),
+        scores=list(SCORES),
         seconds=SECONDS,
         rate=rate,
         plots=_plots(volumes, SCORES, colors),
@@ -90,7 +96,7 @@ def render(evaluation: Evaluation, gallery: Gallery) -> str:
         n_entries=len(gallery.entries),
         n_shown=len(shown),
         metrics=settings.get("metrics", ""),
-        records=_records(evaluation),
+        records=_records(told),
         command=command(settings),
         notes=_grouped(evaluation.notes),
         failures=evaluation.failures,
@@ -109,12 +115,22 @@ def _title(volumes: Sequence[VolumeScore]) -> str:
     return f"{len(methods)} method{'s' if len(methods) > 1 else ''} on {scans}"
 
 
-def _records(evaluation: Evaluation) -> dict[str, str]:
+def _others(rows: Sequence[Mapping[str, Any]]) -> list[Measure]:
+    """Figures under other definitions, which an evaluation has when asked for them."""
+    known = {field.name for field in fields(VolumeScore)}
+    keys = dict.fromkeys(key for row in rows for key in row if key not in known)
+    return [
+        Measure(key, key.replace("_", " "), 2 if key.endswith("psnr") else 4, higher_is_better=True)
+        for key in keys
+    ]
+
+
+def _records(told: Mapping[str, Any]) -> dict[str, str]:
     """All of a result but its tables, which the page shows as tables, by heading."""
-    shown = {"volumes", "summary", "failures", "notes"}
+    shown = {"volumes", "summary", "differences", "failures", "notes"}
     return {
         key.capitalize(): json.dumps(value, indent=2, default=str, ensure_ascii=False)
-        for key, value in evaluation.as_dict().items()
+        for key, value in told.items()
         if key not in shown and value
     }
 
@@ -164,15 +180,15 @@ def _plots(
     return groups
 
 
-def _best(evaluation: Evaluation) -> set[tuple[str, str, str, str]]:
+def _best(summary: Sequence[Mapping[str, Any]]) -> set[tuple[str, str, str, str]]:
     """Rows of the summary with the best mean: acquisition, acceleration, method and measure."""
     best = set()
-    groups: dict[tuple[str, str], list[Any]] = {}
-    for row in evaluation.summary:
-        groups.setdefault((row.acquisition, row.acceleration), []).append(row)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in summary:
+        groups.setdefault((row["acquisition"], row["acceleration"]), []).append(row)
     for (acquisition, acceleration), rows in groups.items():
         for measure in SCORES:
-            means = {row.method: getattr(row, measure.key).mean for row in rows}
+            means = {row["method"]: row[measure.key]["mean"] for row in rows}
             means = {method: mean for method, mean in means.items() if math.isfinite(mean)}
             if len(means) > 1:
                 pick = max if measure.higher_is_better else min

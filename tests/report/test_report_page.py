@@ -287,3 +287,36 @@ def test_the_error_factor_shows_a_typical_error_whole():
     assert error_factor(entries) == 10
     assert error_factor([replace(entries[0], error={"a": 0.0})]) == 1
     assert error_factor([]) == 1
+
+
+class Richer(Evaluation):
+    """An evaluation with more to tell: another definition, paired differences, a manifest."""
+
+    def as_dict(self):
+        told = super().as_dict()
+        spread = {"mean": -0.25, "std": 0.1, "low": -0.5, "high": -0.125}
+        measures = dict.fromkeys(("nmse", "psnr", "ssim", "hfen"), spread)
+        pair = {
+            "method": "sense",
+            "than": "zero-filled",
+            "acceleration": "3",
+            "acquisition": "all",
+            "volumes": 2,
+        }
+        told["volumes"] = [row | {"hfen": 0.4321} for row in told["volumes"]]
+        told["summary"] = [row | {"hfen": spread} for row in told["summary"]]
+        return told | {"differences": [pair | measures], "manifest": {"sha256": "abc</script>"}}
+
+
+def test_other_definitions_differences_and_manifest_are_shown():
+    found, gallery, _ = small_report()
+    text = render(Richer(found.settings, found.volumes), gallery)
+    page = Page(text)
+    assert page.tables["volume-table"][0][9] == "hfen"
+    assert page.tables["volume-table"][1][9] == "0.4321"
+    assert page.tables["difference-table"][1] == [
+        "sense", "zero-filled", "3", "all", "2",
+        "−0.2500 [−0.5000, −0.1250]", "−0.25 [−0.50, −0.12]", *["−0.2500 [−0.5000, −0.1250]"] * 2,
+    ]  # fmt: skip
+    assert '"sha256": "abc</script>"' in page.text
+    assert text.count("</script>") == 2
