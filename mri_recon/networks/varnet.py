@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, cast
 
 import torch
 from pydantic import Field
@@ -57,11 +57,15 @@ class Cascade(nn.Module):
             norm=norm,
             dropout=dropout,
         )
-        last = self.unet.up_conv[-1][-1]  # type: ignore[index]  # the core's last layer, a 1×1 convolution
         with torch.no_grad():
             # To begin with no cascade adds anything: the network starts as gradient descent.
-            last.weight[:2] = 0
-            last.bias[:2] = 0
+            for parameter in self.last.parameters():
+                parameter[:2] = 0
+
+    @property
+    def last(self) -> nn.Module:
+        """The last layer of the U-Net, a 1×1 convolution."""
+        return cast(nn.Module, self.unet.up_conv[-1][-1])  # type: ignore[index]
 
     def forward(
         self, image: Tensor, gradient: Tensor, memory: Tensor, conditions: Tensor
@@ -140,6 +144,10 @@ class VarNet(nn.Module):
             )
             for before, after in pairwise(memories)
         )
+        with torch.no_grad():
+            # Nor is there, to begin with, a noise floor worth speaking of.
+            for parameter in self.cascades[-1].last.parameters():  # type: ignore[union-attr]  # a Cascade
+                parameter[2:] *= FLOOR_START
 
     def forward(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None) -> Tensor:
         """Reconstruct a batch of slices.
@@ -178,7 +186,7 @@ class VarNet(nn.Module):
 
     def _unroll(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _Unrolled:
         kspace = kspace * mask
-        if self.maps_network is not None and kspace.shape[1] > 1:
+        if self.maps_network is not None:  # of one coil it is the phase alone
             smaps = self.maps_network(kspace, mask)
         maps = unit_maps(smaps, kspace)
         coil_images = ifftc(kspace)
@@ -218,8 +226,8 @@ def _magnitude(unrolled: _Unrolled) -> Tensor:
     return torch.sqrt(power.sum(dim=1) + missing * (FLOOR_GAIN * floor) ** 2 + EPSILON**2) * scale
 
 
-FLOOR_GAIN = 0.1
-"""Of the noise floor, so that an untrained network hardly has one."""
+FLOOR_GAIN, FLOOR_START = 0.1, 0.3
+"""Of the noise floor: its scale in an image of level one, and that of the first weights it comes from."""
 
 EPSILON = 1e-6
 """Relative to the image's brightness, beside which it vanishes in single precision."""

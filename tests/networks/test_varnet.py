@@ -122,7 +122,7 @@ def test_it_overfits_one_slice(n_coils):
         loss = (network(kspace, mask, maps) - target).square().mean()
         loss.backward()
         optimizer.step()
-    assert loss.item() < 0.05 * first
+    assert loss.item() < 0.1 * first
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
 
@@ -204,3 +204,27 @@ def test_the_residual_is_how_much_of_the_data_the_cascades_miss():
     # One step of length one along the gradient, and nothing from the U-Nets: one coil agrees with its data.
     with torch.inference_mode():
         assert VarNet(**SMALL).eval().with_residual(kspace, mask, maps)[1].item() < 1e-5
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_half_precision_stays_within_the_unets(n_coils):
+    """Under autocast transforms and data consistency keep single precision."""
+    kspace, mask, maps, target = problem(n_coils)
+    network = wild(VarNet(**SMALL))
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        image, full = network(kspace, mask, maps), network(kspace, torch.ones_like(mask), maps)
+    assert image.dtype == torch.float32
+    torch.testing.assert_close(full, target, rtol=0, atol=1e-5)
+    with torch.inference_mode():
+        exact = network(kspace, mask, maps)
+    assert (image - exact).square().mean().sqrt() < 0.05 * exact.square().mean().sqrt()
+
+
+@pytest.mark.parametrize("maps", ["espirit", "network"])
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_every_weight_has_a_gradient_whatever_the_coils(n_coils, maps):
+    """Data-parallel training waits for every one."""
+    kspace, mask, smaps, _ = problem(n_coils)
+    network = wild(VarNet(**SMALL, maps=maps)).train()
+    network(kspace, mask, smaps).sum().backward()
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
