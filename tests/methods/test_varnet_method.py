@@ -1,10 +1,15 @@
+import json
+
 import numpy as np
 import pytest
 import torch
+from command_line import run
+from small_scans import small_scan
 
 from mri_recon.checkpoint import WeightsInfo, save_weights
 from mri_recon.data.phantom import sample_scan
 from mri_recon.data.scan import Header, Scan
+from mri_recon.data.storage import write_scan
 from mri_recon.errors import SettingsError, WeightsError
 from mri_recon.methods import learned
 from mri_recon.methods.varnet import VarNetMethod
@@ -124,3 +129,14 @@ def test_fastmris_varnet_is_recognised(tmp_path):
         expected = network(torch.from_numpy(np.asarray(scan.kspace)), columns)
     expected = center_crop(expected, found.image.shape[1:]).numpy()
     np.testing.assert_allclose(found.image, expected, rtol=0, atol=1e-3 * expected.max())
+
+
+def test_json_tells_how_much_of_the_data_the_network_misses(tmp_path, weights, capsys):
+    write_scan(tmp_path / "scan.h5", small_scan("scan.h5", n_coils=2))
+    words = ("reconstruct", tmp_path / "scan.h5", "--method", "varnet", "--weights", weights)
+    outcome = run(capsys, *map(str, words), "-o", str(tmp_path / "out"), "--no-preview", "--json")
+    assert outcome.code == 0, outcome
+    entry = json.loads(outcome.out)[0]
+    assert 0 < entry["residual"] < 5
+    assert entry["iterations"] is None
+    assert entry["converged"] is None
