@@ -85,8 +85,9 @@ class VarNet(nn.Module):
     coils start from a few iterations of CG-SENSE, one from the zero-filled image.
 
     What was acquired is then put back into every coil's k-space, and the image returned is the root-sum-of-squares
-    over coils: where all was acquired it is the fully sampled image, whatever the weights. Only to what was not
-    acquired does the network add the noise floor that such an image has, and which no combined image has.
+    over coils: where all was acquired it is the fully sampled image, whatever the weights. The noise of the lines not
+    acquired, which such an image holds from every coil and a combined one from one, is added as a floor, estimated
+    from the data and weighted pixel by pixel by the last cascade.
 
     Scaling k-space scales the image; each slice is treated by itself. Maps are brought to unit norm over coils.
 
@@ -136,7 +137,7 @@ class VarNet(nn.Module):
         self.maps_network = (
             None if self.needs_smaps else MapsNetwork(channels=MAPS_CHANNELS, levels=levels, norm=norm)
         )
-        # The last cascade's memory is the noise floor of the image.
+        # The last cascade's memory weights the noise floor of the image.
         memories = [0, *[memory] * (cascades - 1), 1]
         self.cascades = nn.ModuleList(
             Cascade(
@@ -144,10 +145,6 @@ class VarNet(nn.Module):
             )
             for before, after in pairwise(memories)
         )
-        with torch.no_grad():
-            # Nor is there, to begin with, a noise floor worth speaking of.
-            for parameter in self.cascades[-1].last.parameters():  # type: ignore[union-attr]  # a Cascade
-                parameter[2:] *= FLOOR_START
 
     def forward(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None) -> Tensor:
         """Reconstruct a batch of slices.
@@ -194,7 +191,8 @@ class VarNet(nn.Module):
         # An empty slice stays empty.
         scale = torch.where(true_scale > 0, true_scale, torch.ones_like(true_scale))
         coil_images = coil_images / scale[:, None]
-        conditions = conditions_of(kspace / scale[:, None], mask)
+        noise = noise_of(kspace, mask) / scale[:, 0]
+        conditions = conditions_of(noise, mask)
 
         # The readout is sampled whole: its transform is taken off once, and A transforms the width alone.
         A = sense_operator(mask, maps, axes=(-1,))
@@ -203,11 +201,14 @@ class VarNet(nn.Module):
         memory = conditions.new_zeros((len(image), 0, *image.shape[-2:]))
         for cascade in self.cascades:
             image, memory = cascade(image, A.normal(image) - zero_filled, memory, conditions)
-        return _Unrolled(image, memory[:, 0], coil_images, maps, mask, true_scale)
+        other_coils = kspace.shape[1] - 1
+        missing = (~mask).float().mean(-1)
+        floor = 2 * other_coils * missing * noise[:, None].square() * 2 * torch.sigmoid(memory[:, 0])
+        return _Unrolled(image, floor, coil_images, maps, mask, true_scale)
 
 
 class _Unrolled(NamedTuple):
-    """What the cascades leave: image and root of the noise floor, with zero-filled coil images, maps and scale."""
+    """What the cascades leave: image and power of the noise floor, with zero-filled coil images, maps and scale."""
 
     image: Tensor
     floor: Tensor
@@ -220,14 +221,10 @@ class _Unrolled(NamedTuple):
 def _magnitude(unrolled: _Unrolled) -> Tensor:
     image, floor, coil_images, maps, mask, scale = unrolled
     completed = complete(coil_images, image, maps, mask)
-    missing = (~mask).float().mean(-1)
     power = completed.real.square() + completed.imag.square()
     # A root of exactly zero has no gradient.
-    return torch.sqrt(power.sum(dim=1) + missing * (FLOOR_GAIN * floor) ** 2 + EPSILON**2) * scale
+    return torch.sqrt(power.sum(dim=1) + floor + EPSILON**2) * scale
 
-
-FLOOR_GAIN, FLOOR_START = 0.1, 0.3
-"""Of the noise floor: its scale in an image of level one, and that of the first weights it comes from."""
 
 EPSILON = 1e-6
 """Relative to the image's brightness, beside which it vanishes in single precision."""
@@ -254,19 +251,34 @@ def brightness(image: Tensor) -> Tensor:
     return image.square().sum(dim=(-2, -1), keepdim=True) / total.clamp(min=torch.finfo(image.dtype).tiny)
 
 
-def conditions_of(kspace: Tensor, mask: Tensor) -> Tensor:
-    """What a network is told of each slice: its acceleration and its noise, `(slice, 2)`, about 0 to 1.
+@torch.no_grad()
+def noise_of(kspace: Tensor, mask: Tensor) -> Tensor:
+    """Noise of each slice, `(slice, 1)`: the standard deviation of the real part of a sample of one coil.
 
-    The noise is the mean magnitude at both ends of the readout, where little else is.
+    From the median magnitude at both ends of the readout, where little else is.
     """
-    acquired = mask.float().mean(-1).reshape(-1, 1).clamp(min=1e-6)
     edge = max(1, kspace.shape[-2] // 16)
     ends = torch.cat([kspace[..., :edge, :], kspace[..., -edge:, :]], dim=-2).abs()
-    noise = torch.log10((ends.mean(dim=(1, 2, 3)).reshape(-1, 1) / acquired).clamp(min=1e-12))
+    ends = torch.where(mask, ends, torch.nan).flatten(1)
+    return ends.nanmedian(dim=1, keepdim=True).values / MEDIAN_OF_RAYLEIGH
+
+
+MEDIAN_OF_RAYLEIGH = 1.1774
+
+
+def conditions_of(noise: Tensor, mask: Tensor) -> Tensor:
+    """What a network is told of each slice: its acceleration and its noise, `(slice, 2)`, about 0 to 1.
+
+    Parameters
+    ----------
+    noise
+        `(slice, 1)`, relative to the image's brightness.
+    """
+    acquired = mask.float().mean(-1).reshape(-1, 1).clamp(min=1e-6)
     low, high = NOISE_RANGE
-    told = (noise.clamp(low, high) - low) / (high - low)
+    told = (torch.log10(noise.clamp(min=1e-12)).clamp(low, high) - low) / (high - low)
     acceleration = (-torch.log2(acquired) / 4).clamp(0, 1)
-    return torch.cat([acceleration.expand(len(kspace), 1), told], dim=1)
+    return torch.cat([acceleration.expand(len(noise), 1), told], dim=1)
 
 
 def complete(coil_images: Tensor, image: Tensor, maps: Tensor, mask: Tensor) -> Tensor:

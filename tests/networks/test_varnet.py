@@ -7,7 +7,7 @@ import torch
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
 from mri_recon.networks.maps import center_columns
-from mri_recon.networks.varnet import VarNet, brightness, complete, conditions_of, unit_maps
+from mri_recon.networks.varnet import VarNet, brightness, complete, conditions_of, noise_of, unit_maps
 from mri_recon.physics.coils import rss
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import fftc, ifftc
@@ -158,11 +158,30 @@ def test_the_network_is_told_acceleration_and_noise():
     generator = torch.Generator().manual_seed(0)
     mask = torch.zeros(2, 1, 1, 64, dtype=torch.bool)
     mask[0, ..., ::2], mask[1, ..., ::8] = True, True
-    noise = torch.randn(2, 4, 64, 64, dtype=torch.complex64, generator=generator)
-    kspace = noise * torch.tensor([0.001, 0.1])[:, None, None, None] * mask
-    found = conditions_of(kspace, mask)
-    torch.testing.assert_close(found[:, 0], torch.tensor([1 / 4, 3 / 4]))
-    assert found[1, 1] - found[0, 1] == pytest.approx(2 / 3, abs=0.02)  # two of three decades
+    noise = torch.tensor([0.001, 0.1])[:, None]
+    drawn = 2**0.5 * torch.randn(2, 4, 64, 64, dtype=torch.complex64, generator=generator)
+    found = noise_of(drawn * noise[..., None, None] * mask, mask)
+    torch.testing.assert_close(found, noise, rtol=0.1, atol=0)
+    told = conditions_of(found, mask)
+    torch.testing.assert_close(told[:, 0], torch.tensor([1 / 4, 3 / 4]))
+    assert told[1, 1] - told[0, 1] == pytest.approx(2 / 3, abs=0.02)  # two of three decades
+
+
+def test_the_floor_is_what_all_coils_hold_of_the_noise_not_acquired():
+    """Without an object: the mean power of the image is that of the fully sampled one, of which R holds a part."""
+    generator = torch.Generator().manual_seed(0)
+    kspace = torch.randn(1, 8, 64, 64, dtype=torch.complex64, generator=generator)
+    mask = torch.zeros(1, 1, 1, 64, dtype=torch.bool)
+    mask[..., ::4] = True
+    network = VarNet(**SMALL).eval()
+    for parameter in network.cascades[-1].last.parameters():
+        parameter.data[2:] = 0
+    with torch.inference_mode():
+        image = network(kspace, mask, torch.ones_like(kspace))
+    power, full = image.square().mean(), rss(ifftc(kspace)).square().mean()
+    acquired = (kspace * mask).abs().square().sum() / kspace.abs().square().sum()
+    assert acquired < 0.3
+    assert 0.85 < power / full < 1.15
 
 
 def test_a_network_of_its_own_estimates_maps_and_is_trained_with_the_rest():
