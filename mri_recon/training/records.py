@@ -107,10 +107,11 @@ def curve(history: Sequence[Mapping[str, float]], zero_filled: Metrics) -> Any:
     from matplotlib.figure import Figure
 
     epochs = [row["epoch"] for row in history]
-    figure = Figure(figsize=(10, 3), layout="constrained")
+    figure = Figure(figsize=(10, 3))
     axes = figure.subplots(1, 3)
+    figure.subplots_adjust(left=0.07, right=0.99, bottom=0.17, top=0.96, wspace=0.28)
     axes[0].plot(epochs, [row["loss"] for row in history], ".-")
-    axes[0].set(xlabel="epoch", ylabel="training loss", yscale="log")
+    axes[0].set(xlabel="epoch", ylabel="training loss")
     for ax, name, label in ((axes[1], "psnr", "PSNR (dB)"), (axes[2], "ssim", "SSIM")):
         ax.plot(epochs, [row[name] for row in history], ".-", label="network")
         ax.axhline(getattr(zero_filled, name), color="gray", ls="--", label="zero-filled")
