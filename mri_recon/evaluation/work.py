@@ -73,11 +73,11 @@ def work_on(source: Path | Scan, plan: Plan) -> Iterator[Event]:
             continue
         for method in plan.methods:
             outcome = _outcome(scan, sha256, method, pair, plan)
-            if outcome.score is not None:
+            if (score := outcome.score) is not None:
                 if not scores:
                     outcome = replace(outcome, notes=(*outcome.notes, *crime_notes(scan, plan.slices)))
-                scores.append(outcome.score)
-                as_acquired = outcome.score.mask == AS_ACQUIRED
+                scores.append(score)
+                as_acquired = score.mask == AS_ACQUIRED
             yield outcome
     if scores:
         yield file_record(scan, plan.slices, scores)
