@@ -141,6 +141,7 @@ def test_compiling_needs_a_compiler(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's compiler calls parts of torch that are
 def test_a_compiled_network_is_the_same_network(tmp_path):
     if not shutil.which("g++"):
         pytest.skip("no C++ compiler")
