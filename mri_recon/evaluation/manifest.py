@@ -52,15 +52,16 @@ def manifest(
 def file_record(scan: Scan, slices: tuple[int, int] | None, scores: Sequence[VolumeScore]) -> dict[str, Any]:
     """A scan that was evaluated: its size and sha256, its slices, and the sha256 of each mask with what drew it.
 
-    A scan that is no file has the sha256 of its k-space in their place.
+    A scan that is no file, or several, has the sha256 of its k-space in place of the file's.
     """
     first, stop = slices or (0, scan.n_slices)
+    one_file = scan.path if scan.path is not None and scan.path.is_file() else None
     return {
         "file": scan.name,
         "path": None if scan.path is None else str(scan.path),
-        "size": None if scan.path is None else scan.path.stat().st_size,
-        "sha256": slices_sha256(scan.kspace) if scan.path is None else file_sha256(scan.path),
-        "hashed": "k-space" if scan.path is None else "file",
+        "size": one_file.stat().st_size if one_file else None,
+        "sha256": file_sha256(one_file) if one_file else slices_sha256(scan.kspace),
+        "hashed": "file" if one_file else "k-space",
         "acquisition": scan.acquisition,
         "kspace_shape": list(scan.kspace.shape),
         "slices": [first, stop],
