@@ -112,7 +112,11 @@ def find_raw(paths: Iterable[str | Path]) -> list[Path]:
     files = find_scans([located(path) for path in named], RAW_SUFFIXES)
     folders = {path for path in named if path.is_dir()}
     # In a folder, coil maps are no scans, nor is just any file that is called .dat.
-    return [file for file in files if file.parent not in folders or file in named or _is_scan(file)]
+    scans = [file for file in files if file.parent not in folders or file in named or _is_scan(file)]
+    if not scans:
+        where = one_line(next(iter(folders)))
+        raise ScanError(f"{where} holds no scans (*.h5, *.hdf5, *.mrd, *.dat or *.cfl). Name a folder that does, or files.")
+    return scans
 
 
 def _is_scan(file: Path) -> bool:
