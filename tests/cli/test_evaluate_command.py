@@ -34,6 +34,7 @@ def test_json_is_that_of_python(capsys, folder):
     methods = ["--method", "zero-filled", "--method", "cs", "--set", "tv_weight=0.01"]
     outcome = run(capsys, "evaluate", folder, *methods, *pairs, "--seed", 4, "--slices", "1", "--json")
     assert outcome.code == 0
+    assert all(line.startswith("Note: ") for line in outcome.err.splitlines())
     expected = evaluate(
         folder,
         ["zero-filled", "cs"],

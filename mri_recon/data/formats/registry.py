@@ -115,7 +115,9 @@ def find_raw(paths: Iterable[str | Path]) -> list[Path]:
     scans = [file for file in files if file.parent not in folders or file in named or _is_scan(file)]
     if not scans:
         where = one_line(next(iter(folders)))
-        raise ScanError(f"{where} holds no scans (*.h5, *.hdf5, *.mrd, *.dat or *.cfl). Name a folder that does, or files.")
+        raise ScanError(
+            f"{where} holds no scans (*.h5, *.hdf5, *.mrd, *.dat or *.cfl). Name a folder that does, or files."
+        )
     return scans
 
 
