@@ -129,7 +129,7 @@ workers = click.option(
     default=1,
     show_default=True,
     metavar="N",
-    help="Processes among which the scans are shared, and the threads with them.",
+    help="Processes among which the scans are shared; the results do not depend on it.",
 )
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")

@@ -49,10 +49,13 @@ def manifest(
     }
 
 
-def file_record(scan: Scan, slices: tuple[int, int] | None, scores: Sequence[VolumeScore]) -> dict[str, Any]:
+def file_record(
+    scan: Scan, slices: tuple[int, int] | None, scores: Sequence[VolumeScore], sha256: str | None = None
+) -> dict[str, Any]:
     """A scan that was evaluated: its size and sha256, its slices, and the sha256 of each mask with what drew it.
 
-    A scan that is no file, or several, has the sha256 of its k-space in place of the file's.
+    A scan that is no file, or several, has the sha256 of its k-space in place of the file's. `scan_sha256` may have
+    been called before: a scan need not be read twice for it.
     """
     first, stop = slices or (0, scan.n_slices)
     one_file = scan.path if scan.path is not None and scan.path.is_file() else None
@@ -60,7 +63,7 @@ def file_record(scan: Scan, slices: tuple[int, int] | None, scores: Sequence[Vol
         "file": scan.name,
         "path": None if scan.path is None else str(scan.path),
         "size": one_file.stat().st_size if one_file else None,
-        "sha256": file_sha256(one_file) if one_file else slices_sha256(scan.kspace),
+        "sha256": sha256 or scan_sha256(scan),
         "hashed": "file" if one_file else "k-space",
         "acquisition": scan.acquisition,
         "kspace_shape": list(scan.kspace.shape),
@@ -91,6 +94,12 @@ def target_record(
         "reconstruction_size": image.stat().st_size,
         "reconstruction_sha256": file_sha256(image),
     }
+
+
+def scan_sha256(scan: Scan) -> str:
+    """Hash of a scan's file, or of its k-space where it is no file or several."""
+    one_file = scan.path is not None and scan.path.is_file()
+    return file_sha256(scan.path) if scan.path and one_file else slices_sha256(scan.kspace)
 
 
 def file_sha256(path: Path) -> str:

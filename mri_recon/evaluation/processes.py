@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from mri_recon.data.scan import Scan
@@ -49,7 +49,10 @@ def _own(sources: Sources, indices: Sequence[int], plan: Plan, workers: int) -> 
     rest = iter(indices)
     running: dict[Future[list[Event]], int] = {}
     with (
-        _threads_each(max(1, n_threads() // workers)),
+        # How a network sums depends on the threads, so for its digits' sake they stay as many.
+        nullcontext()
+        if any(m.learned for m in plan.methods)
+        else _threads_each(max(1, n_threads() // workers)),
         ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool,
     ):
         try:

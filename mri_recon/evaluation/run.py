@@ -108,7 +108,7 @@ def evaluate(
                     if index not in opened:
                         opened = {index: scans.opened(index)}
                     on_volume(done, total, opened[index], event.result)
-                if on_progress is not None and ranks.first and event.cells:
+                if on_progress is not None and ranks.first:
                     on_progress(done, total, event)
             found[index].append(event.without_image() if isinstance(event, Outcome) else event)
     return _assembled([event for index in found for event in found[index]], scans, plan)

@@ -13,7 +13,7 @@ from mri_recon.data.scan import Scan
 from mri_recon.errors import MriReconError, ScanError
 from mri_recon.evaluation.definitions import other_scores
 from mri_recon.evaluation.journal import Journal, entry_name
-from mri_recon.evaluation.manifest import file_record, file_sha256, slices_sha256
+from mri_recon.evaluation.manifest import file_record, scan_sha256, slices_sha256
 from mri_recon.evaluation.plan import Pair, Plan
 from mri_recon.evaluation.scores import VolumeScore, volume_score
 from mri_recon.inspection.find import crime_notes
@@ -61,7 +61,7 @@ def work_on(source: Path | Scan, plan: Plan) -> Iterator[Event]:
         scan = source if isinstance(source, Scan) else read_scan(source)
         if scan.target is None:
             raise ScanError("It has no target, so there is nothing to score against.")
-        sha256 = None if plan.journal is None else _content(scan)
+        sha256 = scan_sha256(scan)
     except MriReconError as error:
         yield Outcome(name, failure=str(error), cells=plan.cells)
         return
@@ -80,23 +80,15 @@ def work_on(source: Path | Scan, plan: Plan) -> Iterator[Event]:
                 as_acquired = score.mask == AS_ACQUIRED
             yield outcome
     if scores:
-        yield file_record(scan, plan.slices, scores)
+        yield file_record(scan, plan.slices, scores, sha256)
 
 
-def _content(scan: Scan) -> str:
-    """Hash of what a scan's scores depend on."""
-    if scan.path is not None:
-        return file_sha256(scan.path)
-    target = "" if scan.target is None else slices_sha256(scan.target)
-    return f"{slices_sha256(scan.kspace)} {target} {scan.mask}"
-
-
-def _outcome(scan: Scan, sha256: str | None, method: Method, pair: Pair | None, plan: Plan) -> Outcome:
+def _outcome(scan: Scan, sha256: str, method: Method, pair: Pair | None, plan: Plan) -> Outcome:
     journal = None if plan.journal is None else Journal(plan.journal)
     key = ""
     try:
         if journal is not None:
-            key = entry_name({"file": scan.name, "sha256": sha256, **plan.key_of(method, pair)})
+            key = entry_name({**_known_of(scan), "sha256": sha256, **plan.key_of(method, pair)})
             kept = journal.find(key, scan, image=plan.images)
             if kept is not None:
                 return _told(*kept, images=plan.images, resumed=True)
@@ -121,6 +113,17 @@ def _outcome(scan: Scan, sha256: str | None, method: Method, pair: Pair | None, 
         return _told(score, result, images=plan.images, resumed=False)
     except MriReconError as error:
         return Outcome(scan.name, failure=str(error))
+
+
+def _known_of(scan: Scan) -> dict[str, Any]:
+    """What scores depend on that a file's hash may not cover: the name, which seeds masks, and what lies elsewhere."""
+    apart = scan.path is None or not scan.path.is_file()
+    return {
+        "file": scan.name,
+        "shape": list(scan.kspace.shape),
+        "target": slices_sha256(scan.target) if apart and scan.target is not None else None,
+        "mask": None if scan.mask is None else [int(i) for i in scan.mask.nonzero()[0]],
+    }
 
 
 def _told(score: VolumeScore, result: Reconstruction, *, images: bool, resumed: bool) -> Outcome:
