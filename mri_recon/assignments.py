@@ -23,7 +23,9 @@ def parse_assignments(assignments: tuple[str, ...]) -> dict[str, Any]:
     for assignment in assignments:
         key, equals, text = (part.strip() for part in assignment.partition("="))
         if not equals or not all(key.split(".")):
-            raise SettingsError(f"Expected key=value, such as optimizer.lr=1e-3, got '{assignment}'.")
+            raise SettingsError(
+                f"Expected key=value, got '{assignment}'. Write the key, an equals sign and the value."
+            )
         try:
             value = tomllib.loads(f"value = {text}")["value"]
         except tomllib.TOMLDecodeError:

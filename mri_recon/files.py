@@ -14,6 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from mri_recon.errors import OutputError
 
@@ -65,6 +66,21 @@ def make_folder(path: str | Path) -> Path:
     except (OSError, ValueError) as error:
         raise output_error(folder, error) from error
     return folder
+
+
+def check_writable(path: str | Path) -> None:
+    """Try whether a file could be made beside `path`; nothing is left there.
+
+    Raises
+    ------
+    OutputError
+        It cannot: no permission, a read-only disk, a full one.
+    """
+    try:
+        with TemporaryFile(dir=Path(path).absolute().parent) as file:
+            file.write(b"x")
+    except OSError as error:
+        raise output_error(Path(path), error) from error
 
 
 @contextmanager
@@ -170,7 +186,7 @@ def _final_path(path: Path, *, overwrite: bool) -> Path:
 
 def _exists(path: Path) -> OutputError:
     return OutputError(
-        f"{one_line(path)} exists; pass --overwrite (overwrite=True) to replace it, or choose another name."
+        f"{one_line(path)} exists. Replace it with --overwrite (overwrite=True), or choose another name."
     )
 
 

@@ -281,7 +281,8 @@ def check_slices(scan: Scan, slices: tuple[int, int] | None) -> tuple[int, int]:
     first, stop = slices if slices is not None else (0, scan.n_slices)
     if not 0 <= first < stop <= scan.n_slices:
         raise SettingsError(
-            f"{scan.name}: slices {first}:{stop} are not all there: it has {scan.n_slices}, 0:{scan.n_slices}."
+            f"{scan.name}: slices {first}:{stop} are not all there: it has {scan.n_slices}. "
+            f"Use slices within 0:{scan.n_slices}."
         )
     return first, stop
 

@@ -13,7 +13,7 @@ import pytest
 
 from mri_recon import files
 from mri_recon.errors import OutputError
-from mri_recon.files import atomic_output, make_folder, one_line
+from mri_recon.files import atomic_output, check_writable, make_folder, one_line
 
 
 def names(folder: Path) -> list[str]:
@@ -110,6 +110,13 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_work(tmp_path):
 def test_a_folder_without_permission(tmp_path):
     tmp_path.chmod(0o500)
     assert "permission denied. Write to a folder that is yours" in complaint(tmp_path / "a.csv")
+
+
+def test_trying_whether_a_file_can_be_written_leaves_nothing(tmp_path):
+    check_writable(tmp_path / "a.csv")
+    assert names(tmp_path) == []
+    with pytest.raises(OutputError, match="its folder does not exist"):
+        check_writable(tmp_path / "none" / "a.csv")
 
 
 def test_a_link_stays_and_its_file_is_replaced(tmp_path):

@@ -22,7 +22,7 @@ METRICS = ("fastmri", "slice", "hfen", "ncc", "residual")
 @click.command(
     "evaluate", epilog="Example: mri-recon evaluate scans/ --method zero-filled --method cs --acceleration 8"
 )
-@click.argument("data", nargs=-1, type=click.Path(path_type=Path), metavar="[DATA]")
+@click.argument("data", nargs=-1, type=click.Path(path_type=Path), metavar="[DATA…]")
 @click.option(
     "--reconstructions", type=click.Path(path_type=Path), metavar="DIR",
     help="Score images made elsewhere: each file of DIR against the target in DATA's file of the same name.",
@@ -250,13 +250,19 @@ def _was_given(name: str) -> bool:
 
 def _check_outputs(output: Path | None, report: Path | None, overwrite: bool) -> None:
     """Say before the work, not after it, what could not be written."""
+    from mri_recon.files import check_writable
+
     if output is not None and output.suffix not in WRITERS:
         raise SettingsError(f"{output}: expected a name ending in {', '.join(WRITERS)}.")
+    if report is not None and report.suffix not in (".html", ".htm"):
+        raise SettingsError(f"{report}: the page is HTML. Give a name ending in .html.")
     for path in (output, report):
         if path is not None and path.exists() and not overwrite:
             raise SettingsError(f"{path} exists. Replace it with --overwrite, or choose another name.")
         if path is not None and not path.absolute().parent.is_dir():
             raise SettingsError(f"{path}: its folder does not exist. Create it first.")
+        if path is not None:
+            check_writable(path)
 
 
 def _write(output: Path, found: Evaluation, overwrite: bool) -> None:

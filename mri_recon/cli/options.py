@@ -211,7 +211,7 @@ class SliceRange(click.ParamType):  # type: ignore[type-arg]  # generic only in 
             return value
         first, colon, stop = str(value).partition(":")
         if not first.isdecimal() or (colon and not stop.isdecimal()):
-            self.fail(f"expected A:B such as 3:8, or one slice such as 5, got '{value}'", parameter, context)
+            self.fail(f"expected A:B such as 3:8, or one slice such as 5, got '{value}'.", parameter, context)
         return int(first), int(stop) if colon else int(first) + 1
 
 

@@ -283,7 +283,7 @@ def _print(results: list[dict[str, Any]]) -> None:
     def show(value: float | None, digits: int) -> str:
         return "–" if value is None else f"{value:.{digits}f}"
 
-    header = ["output", "method", "lines", "R", "seconds", "NMSE", "PSNR (dB)", "SSIM"]
+    header = ["output", "method", "lines", "effective R", "seconds", "NMSE", "PSNR (dB)", "SSIM"]
     rows = [
         [
             r["output"],

@@ -25,7 +25,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic only in newer
             return value
         height, _, width = str(value).lower().replace("×", "x").partition("x")
         if not (height.isdecimal() and width.isdecimal()):
-            self.fail(f"expected height and width such as 320x256, got '{value}'", parameter, context)
+            self.fail(f"expected height and width such as 320x256, got '{value}'.", parameter, context)
         return int(height), int(width)
 
 
@@ -44,7 +44,7 @@ class _Range(click.ParamType):  # type: ignore[type-arg]
             return float(low), float(high if colon else low)
         except ValueError:
             self.fail(
-                f"expected a number such as 40 or a range such as 20:80, got '{value}'", parameter, context
+                f"expected a number such as 40 or a range such as 20:80, got '{value}'.", parameter, context
             )
 
 
@@ -82,7 +82,10 @@ class _Range(click.ParamType):  # type: ignore[type-arg]
     help="Slices a scan; the middle ones of a volume.  [default: 4, or all]",
 )  # fmt: skip
 @click.option(
-    "--size", type=_Size(), help="Height and width of the images.  [default: 320x320, or the volume's]"
+    "--size",
+    type=_Size(),
+    metavar="HxW",
+    help="Height and width of the images.  [default: 320x320, or the volume's]",
 )
 @click.option(
     "--coils", type=click.IntRange(min=1), default=8, show_default=True, metavar="N", help="Receiver coils."
@@ -96,7 +99,12 @@ class _Range(click.ParamType):  # type: ignore[type-arg]
     help="Part of the phase-encoding lines that is measured, above 0.5.",
 )  # fmt: skip
 @click.option(
-    "--oversampling", type=click.IntRange(1, 2), default=1, show_default=True, help="Of the readout: 1 or 2."
+    "--oversampling",
+    type=click.IntRange(1, 2),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Of the readout: 1 or 2.",
 )
 @click.option("--maps", is_flag=True, help="Store the coil maps, too; they double the files.")
 @click.option(

@@ -84,16 +84,13 @@ def _require_hdf5(path: Path) -> None:
     try:
         status = path.stat()
         if stat.S_ISDIR(status.st_mode):
-            raise ScanError(
-                f"{shown} is a folder, expected one HDF5 file. Name a file in it, or list the folder's scans "
-                "with find_scans."
-            )
+            raise ScanError(f"{shown} is a folder, expected one file. Name a file in it.")
         if not stat.S_ISREG(status.st_mode):
             raise ScanError(f"{shown} is not a regular file, expected an HDF5 file. Name a file on disk.")
         with path.open("rb") as file:
             start = file.read(64)
     except FileNotFoundError as error:
-        raise ScanError(f"{shown} does not exist. {_closest(path)}") from error
+        raise ScanError(f"{shown} does not exist. {closest(path)}") from error
     except (OSError, RuntimeError, ValueError) as error:
         reason = one_line(getattr(error, "strerror", None) or error)
         raise ScanError(f"{shown} cannot be opened: {reason}. Check its path and permissions.") from error
@@ -106,7 +103,8 @@ def _require_hdf5(path: Path) -> None:
         )
 
 
-def _closest(path: Path) -> str:
+def closest(path: Path) -> str:
+    """What to do about a file that does not exist: the name that was probably meant."""
     if path.is_symlink():
         return f"It is a link to {one_line(path.readlink())}, which is not there: mend the link."
     try:

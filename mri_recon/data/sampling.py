@@ -63,7 +63,8 @@ class Sampling:
         if isinstance(mask, np.ndarray):
             if acceleration is not None or center_fraction is not None or seed is not None:
                 raise SettingsError(
-                    "A mask of your own leaves nothing to draw; give it, or acceleration, center_fraction and seed."
+                    "A mask of your own leaves nothing to draw. Leave acceleration, center_fraction and seed out, "
+                    "or the mask."
                 )
             return cls("file", accelerations, center_fractions, seed, _as_columns(mask, "The mask"), asked)
         if len(center_fractions) == 1:

@@ -29,9 +29,8 @@ def given_maps(smaps: Any, scan: Scan) -> Any:
         smaps = smaps[None]
     wanted = (scan.n_slices, scan.n_coils, *scan.shape)
     if smaps.shape not in (wanted, (1, *wanted[1:])):
-        raise SettingsError(
-            f"{where}: expected coil maps {wanted} or {(1, *wanted[1:])} for {scan.name}, got {smaps.shape}."
-        )
+        shapes = " or ".join(dict.fromkeys(map(str, (wanted, (1, *wanted[1:])))))  # once, of a single slice
+        raise SettingsError(f"{where}: expected coil maps {shapes} for {scan.name}, got {smaps.shape}.")
     if not np.issubdtype(smaps.dtype, np.complexfloating):
         raise SettingsError(f"{where}: expected complex coil maps, got {smaps.dtype}.")
     return smaps

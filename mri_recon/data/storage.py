@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_recon.data.hdf5 import find_dataset, open_hdf5, read_attributes
+from mri_recon.data.hdf5 import closest, find_dataset, open_hdf5, read_attributes
 from mri_recon.data.header import build_header, with_place
 from mri_recon.data.layout import (
     contents,
@@ -176,7 +176,7 @@ def find_scans(paths: Iterable[str | Path], suffixes: tuple[str, ...] = _SUFFIXE
             found = _scans_in(path, suffixes) if path.is_dir() else [path]
             for file in found:
                 if not os.path.lexists(file):
-                    raise ScanError(f"{one_line(file)} does not exist. Check the path.")
+                    raise ScanError(f"{one_line(file)} does not exist. {closest(file)}")
                 files.setdefault(str(file.parent.resolve() / file.name), file)
         except (OSError, RuntimeError, ValueError) as error:
             reason = one_line(getattr(error, "strerror", None) or error)

@@ -16,6 +16,7 @@ from mri_recon.evaluation.definitions import DEFINITIONS, checked, definition_te
 from mri_recon.evaluation.manifest import manifest, target_record
 from mri_recon.evaluation.scores import VolumeScore
 from mri_recon.evaluation.table import Evaluation, failure_text
+from mri_recon.files import one_line
 from mri_recon.metrics import score
 from mri_recon.solvers.threads import in_order, n_threads
 
@@ -40,6 +41,8 @@ def score_reconstructions(
         raise SettingsError(
             "Metric residual needs complex images, which files of reconstructions do not hold. Leave it out."
         )
+    if not Path(folder).is_dir():
+        raise ScanError(f"{one_line(folder)} is no folder. Name the folder of the reconstructions.")
     paths = find_scans([targets])
 
     def one(path: Path) -> _Scored | tuple[str, str]:

@@ -257,7 +257,9 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise SettingsError(f"There is no configuration file {path}.") from error
+            raise SettingsError(
+                f"There is no configuration file {path}. Check the path; without one a small U-Net is trained."
+            ) from error
         except OSError as error:
             raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

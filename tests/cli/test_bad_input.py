@@ -85,9 +85,11 @@ class TestScan:
 
     def test_that_is_not_there(self, capsys, tmp_path, command, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        for path in ("scan.h5", "no/scan.h5"):
-            assert_one_line(run(capsys, command, path), f"{path} does not exist. Check the path.")
+        for path, words in (("scan.h5", "Check the path"), ("no/scan.h5", "There is no folder no either")):
+            assert_one_line(run(capsys, command, path), f"{path} does not exist. {words}")
         assert not list(tmp_path.iterdir())
+        (tmp_path / "scan_1.h5").touch()
+        assert_one_line(run(capsys, command, "scan1.h5"), "scan1.h5 does not exist. Did you mean scan_1.h5?")
 
     def test_folder_without_scans(self, capsys, tmp_path, command, monkeypatch):
         monkeypatch.chdir(tmp_path)

@@ -87,6 +87,11 @@ class TestConvert:
         assert np.array_equal(found.pixels, read_reconstruction(folder / "out/scan.h5"))
         assert found.attributes["method"] == "zero-filled"
 
+    def test_raw_data_may_be_called_h5_and_only_what_can_be_written_is_offered(self, capsys, folder):
+        assert run(capsys, "convert", "scan.h5", "raw.h5", "-f", "mrd").code == 0
+        assert_close(read_scan("raw.h5").kspace[:], small_scan().kspace, 0)
+        assert "twix" not in run(capsys, "convert", "scan.h5", "out.xyz").err
+
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
@@ -101,6 +106,8 @@ class TestConvert:
             (["scan.h5", "out.mrd", "--axes", "up,down"], ["slice,coil,height,width"]),
             (["scan.h5", "out.png"], ["has 2 slices", "-f png"]),
             (["scan.h5", "out", "-f", "twix"], ["'twix' is not one of"]),
+            (["scan.h5", "out.mrd", "-f", "nifti"], ["out.mrd is named as mrd", "-f says nifti"]),
+            (["scan.h5", "out.nii.gz", "-f", "cfl"], ["out.nii.gz is named as nifti"]),
         ],
     )
     def test_mistakes_are_one_line(self, capsys, folder, arguments, words):

@@ -136,6 +136,8 @@ class TestImagesMadeElsewhere:
         assert_one_line(run(capsys, "evaluate", *reconstructions), "needs one DATA")
         assert_one_line(run(capsys, "evaluate", *reconstructions, folder, folder), "needs one DATA")
         assert_one_line(run(capsys, "evaluate", *reconstructions, folder), "holds no file of that name")
+        absent = ["--reconstructions", tmp_path / "absent"]
+        assert_one_line(run(capsys, "evaluate", *absent, folder), "absent is no folder. Name the folder")
         report = ["--report", tmp_path / "r.html"]
         assert_one_line(run(capsys, "evaluate", *reconstructions, folder, *report), "use -o results.json")
         for idle in (["--method", "cs"], ["--acceleration", 8], ["--slices", "0:1"], ["--set", "a=1"]):
@@ -149,6 +151,7 @@ class TestImagesMadeElsewhere:
         (["-o", "results.txt"], "expected a name ending in .csv, .json, .md"),
         (["-o", "no/results.csv"], "its folder does not exist"),
         (["--report", "no/r.html"], "its folder does not exist"),
+        (["--report", "r.pdf"], "Give a name ending in .html"),
         (["--mask", "random", "--mask-file", "m.npy"], "give one of them"),
         (["--mask-file", "m.npy"], "no mask file"),
         (["--acceleration", 4, "--acceleration", 8, "--acceleration", 2, "--center-fraction", 0.1,

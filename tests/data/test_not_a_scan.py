@@ -33,7 +33,7 @@ def test_missing_file_names_the_closest(tmp_path):
 
 
 def test_folder_text_empty_and_special_files(tmp_path):
-    assert "find_scans" in complaint(tmp_path)
+    assert "Name a file in it" in complaint(tmp_path)
     (tmp_path / "text.h5").write_text("slice,coil\n1,2\n")
     assert "not an HDF5 file" in complaint(tmp_path / "text.h5")
     (tmp_path / "empty.h5").touch()

@@ -288,6 +288,8 @@ def test_curves_numbers_and_sampling_follow_the_volume(opened):
     _, gallery, _ = small_report()
     entry = next(e for e in gallery.entries if e.name == "one.h5" and e.mask.acceleration == 5)
     assert page.locator("#slice-plot path.curve").count() == 2
+    markers = page.locator("#slice-plot .marker")
+    assert [markers.nth(i).bounding_box()["height"] < 16 for i in range(markers.count())] == [True, True]
     page.locator("#slice-numbers summary").click()
     cells = page.locator("#slice-table tbody tr").nth(2).locator("td").all_inner_texts()
     assert cells == [f"{entry.scores[m].ssim[2]:.4f}" for m in ("zero-filled", "sense")]

@@ -11,8 +11,15 @@ from pathlib import Path
 
 from mri_recon.catalog import FORMATS
 from mri_recon.data.formats.base import Format, ReadOptions, WriteOptions
-from mri_recon.data.formats.registry import format_for, format_of, located, read_images, read_scans
-from mri_recon.errors import OutputError, ScanError
+from mri_recon.data.formats.registry import (
+    all_formats,
+    format_for,
+    format_of,
+    located,
+    read_images,
+    read_scans,
+)
+from mri_recon.errors import OutputError, ScanError, SettingsError
 from mri_recon.files import one_line
 
 
@@ -62,6 +69,7 @@ def convert(
             f"{one_line(target)}: format {wanted.name} is read, not written. Use mrd for raw data."
         )
     _refuse_itself(path, target)
+    _refuse_false_suffix(target, wanted)
     found = format_of(path)
     if wanted.kspace and found.kspace and not _holds_images(found, path):
         read = read or ReadOptions(remove_oversampling=False, prewhiten=False)
@@ -72,6 +80,18 @@ def convert(
     if images.attributes.get("method") == "target of the scan's file":
         notes = ("The images are the scan's target; its k-space was not reconstructed.", *notes)
     return Conversion(path, found.name, wanted.name, (target,), "images", tuple(dict.fromkeys(notes)))
+
+
+def _refuse_false_suffix(target: Path, wanted: type[Format]) -> None:
+    """A file whose name says another format than its content cannot be opened by its name."""
+    for other in all_formats():
+        # ISMRMRD raw data is HDF5 and often called so.
+        if other.name == wanted.name or {other.name, wanted.name} == {"h5", "mrd"}:
+            continue
+        if target.name.lower().endswith(other.suffixes):
+            raise SettingsError(
+                f"{one_line(target)} is named as {other.name}, and -f says {wanted.name}. Change one of them."
+            )
 
 
 def _convert_scans(

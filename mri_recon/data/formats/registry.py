@@ -149,6 +149,7 @@ def format_for(path: Path, name: str | None) -> type[Format]:
     for candidate in all_formats():
         if any(path.name.lower().endswith(suffix) for suffix in candidate.suffixes):
             return candidate
+    written = [key for key, of in FORMATS.items() if of.kspace or of.images]
     raise SettingsError(
-        f"{one_line(path)}: its name does not say which format it should have. Name one with -f: {', '.join(FORMATS)}."
+        f"{one_line(path)}: its name does not say which format it should have. Name one with -f: {', '.join(written)}."
     )
