@@ -323,7 +323,7 @@ class TestImagesMadeElsewhere:
         write_reconstruction(tmp_path / "a.h5", np.ones((1, 48, 40), dtype=np.float32))
         with pytest.raises(ScanError, match=r"Nothing could be scored\. a\.h5: Expected two volumes"):
             score_reconstructions(tmp_path, folder / "a.h5")
-        with pytest.raises(ScanError, match="is no folder. Name the folder of the reconstructions"):
+        with pytest.raises(ScanError, match=r"is no folder\. Name the folder of the reconstructions"):
             score_reconstructions(tmp_path / "nowhere", folder / "a.h5")
 
     def test_images_of_some_slices_are_scored_against_those(self, folder, tmp_path):
