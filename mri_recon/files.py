@@ -144,10 +144,11 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False, suffix: str) -> 
         part.rename(final)
         _sync_folder(final.parent)
     except OSError as error:
-        if old.exists() and not final.exists():
-            old.rename(final)
         raise output_error(asked, error) from error
     finally:
+        # Ctrl-C between the two renames as well: what was there comes back before anything is removed.
+        if old.exists() and not os.path.lexists(final):
+            old.rename(final)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

@@ -13,7 +13,7 @@ import pytest
 
 from mri_recon import files
 from mri_recon.errors import OutputError
-from mri_recon.files import atomic_output, check_writable, make_folder, one_line
+from mri_recon.files import atomic_folder, atomic_output, check_writable, make_folder, one_line
 
 
 def names(folder: Path) -> list[str]:
@@ -208,3 +208,24 @@ def test_make_folder(tmp_path):
 
 def test_one_line():
     assert one_line("a\nb\x1b[31m\t ä\n") == "a b [31m  ä"
+
+
+def test_ctrl_c_between_the_renames_of_a_folder_brings_back_what_was_there(tmp_path, monkeypatch):
+    folder = tmp_path / "series"
+    folder.mkdir()
+    (folder / "0001.dcm").write_text("old")
+    rename = Path.rename
+
+    def interrupted(self, target):
+        if self.suffix == ".part":
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with (
+        pytest.raises(KeyboardInterrupt),
+        atomic_folder(folder, overwrite=True, suffix=".dcm") as part,
+    ):
+        (part / "0001.dcm").write_text("new")
+    assert (folder / "0001.dcm").read_text() == "old"
+    assert names(tmp_path) == ["series"]
