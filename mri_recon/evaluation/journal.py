@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -90,7 +91,11 @@ class Journal:
             score = VolumeScore(**content["score"])
             pixels, columns = np.empty((0, 0, 0), np.float32), np.zeros(0, dtype=bool)
             if image:
-                with np.load(self.folder / f"{name}.npz", allow_pickle=False) as kept:
+                # Opened here, as numpy would leave a broken archive open.
+                with (
+                    (self.folder / f"{name}.npz").open("rb") as file,
+                    np.load(file, allow_pickle=False) as kept,
+                ):
                     pixels, columns = kept["image"], kept["columns"]
             mask = SamplingMask(
                 score.mask,
@@ -107,7 +112,7 @@ class Journal:
                 tuple(Convergence(**one) for one in content["convergence"]), tuple(content["notes"]),
                 content["kspace_residual"],
             )  # fmt: skip
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, EOFError, BadZipFile, ValueError, KeyError, TypeError):
             return None  # not there, or cut short by a crash: it is computed again
         return score, result
 

@@ -144,3 +144,22 @@ def test_it_lies_beside_the_results_and_goes(tmp_path):
     (journal.folder / "x.json").write_text("{}")
     journal.remove()
     assert not journal.folder.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04cut short"])
+def test_a_damaged_image_is_computed_anew(folder, tmp_path, content):
+    def again():
+        resumed = []
+        evaluate(
+            folder,
+            ["zero-filled"],
+            pairs=PAIRS,
+            journal=tmp_path / "j",
+            on_volume=lambda *told: None,
+            on_progress=lambda done, total, outcome: resumed.append(outcome.resumed),
+        )
+        return resumed
+
+    again()
+    next((tmp_path / "j").glob("*.npz")).write_bytes(content)
+    assert sorted(again()) == [False, True, True, True]
