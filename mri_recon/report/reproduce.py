@@ -34,6 +34,10 @@ def command(settings: Mapping[str, Any]) -> str | None:
         words += ["--seed", str(seed)]
     if isinstance(slices, Sequence):
         words += ["--slices", f"{slices[0]}:{slices[1]}"]
+    for name in settings.get("definitions") or ():
+        words += [] if name == "fastmri" else ["--metrics", name]
+    if settings.get("device", "auto") != "auto":
+        words += ["--device", str(settings["device"])]
     assignments = _assignments(methods)
     if assignments is None:
         return None

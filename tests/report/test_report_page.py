@@ -250,6 +250,11 @@ class TestCommand:
             *["--seed", "7", "--slices", "2:5", "--set", "tv_weight=0.02"],
         ]  # fmt: skip
 
+    def test_other_definitions_and_the_device_are_asked_for_again(self):
+        definitions = {"fastmri": "…", "slice": "…", "hfen": "…"}
+        text = command(settings_of(ZeroFilled(), definitions=definitions, device="cpu"))
+        assert text.endswith("--metrics slice --metrics hfen --device cpu")
+
     def test_the_command_line_understands_it(self):
         from mri_recon.cli.main import cli
 
