@@ -118,6 +118,15 @@ def test_half_a_pair_and_numbers_that_are_none(tmp_path):
     assert "belong together" in complaint(path)
 
 
+def test_another_scan_s_maps_are_not_taken_over(tmp_path):
+    with_maps = replace(small_scan(), smaps=small_scan().kspace[:])
+    Cfl.write_scan(tmp_path / "a.cfl", with_maps, overwrite=False)
+    other = replace(with_maps, smaps=None)
+    with pytest.raises(OutputError, match=r"a_maps\.cfl would be taken for the coil maps"):
+        Cfl.write_scan(tmp_path / "a.cfl", other, overwrite=True)
+    Cfl.write_scan(tmp_path / "a.cfl", with_maps, overwrite=True)
+
+
 def test_maps_that_do_not_fit_are_left_out_with_a_note(tmp_path):
     Cfl.write_scan(tmp_path / "a.cfl", small_scan(), overwrite=False)
     write_cfl(tmp_path / "a_maps.cfl", np.ones((4, 4)), (4, 4))

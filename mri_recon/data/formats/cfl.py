@@ -85,9 +85,14 @@ class Cfl(Format):
 
     @classmethod
     def write_scan(cls, path: Path, scan: Scan, *, overwrite: bool) -> tuple[str, ...]:
+        maps = path.with_name(f"{path.with_suffix('').name}_maps.cfl")
+        if scan.smaps is None and maps.exists():
+            raise OutputError(
+                f"{one_line(maps)} would be taken for the coil maps of {one_line(path)}, and {one_line(scan.name)} "
+                "has none. Remove it, or choose another name."
+            )
         _write(path, _blocks(scan.kspace, scan.n_slices), tuple(scan.kspace.shape), overwrite)
         if scan.smaps is not None:
-            maps = path.with_name(f"{path.with_suffix('').name}_maps.cfl")
             _write(maps, _blocks(scan.smaps, scan.n_slices), tuple(scan.smaps.shape), overwrite)
         return lost(
             {
