@@ -90,7 +90,8 @@ def _read_nifti(path: Path) -> NDArray[np.float32]:
         ) from error
     try:
         image = nibabel.as_closest_canonical(nibabel.load(path))
-        values = np.asarray(image.dataobj, dtype=np.float32)
+        values = np.asarray(image.dataobj)
+        values = np.asarray(np.abs(values) if values.dtype.kind == "c" else values, dtype=np.float32)
     except (
         Exception
     ) as error:  # nibabel's own errors share no base, and damaged files raise zlib's and numpy's

@@ -229,6 +229,13 @@ class TestImages:
         with pytest.raises(ScanError, match="cannot be read as NIfTI"):
             module.find_volumes(tmp_path / "broken.nii")[0].read()
 
+    def test_complex_nifti_counts_by_its_magnitude(self, tmp_path):
+        nibabel = pytest.importorskip("nibabel")
+        values = np.full((20, 24, 2), 3 + 4j, np.complex64)
+        values[:10] = 5j
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
+        assert_close(module.find_volumes(tmp_path)[0].read(), np.ones((2, 24, 20)), 1e-6)
+
     def test_what_cannot_be_used_is_said(self, tmp_path, volumes):
         (tmp_path / "empty").mkdir()
         (tmp_path / "text.txt").write_text("x")
