@@ -311,7 +311,6 @@ def _lines(
         own["discard_pre"].copy(),
         counts,
         own["reverse"].copy(),
-        own["slice"][:1].copy(),
     )
 
 

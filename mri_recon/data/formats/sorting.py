@@ -25,7 +25,6 @@ class LinesOfSlice:
     skipped: NDArray[np.integer]
     counts: NDArray[np.integer]
     reverse: NDArray[np.bool_]
-    number: NDArray[np.integer]
 
 
 @dataclass(frozen=True)
