@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -42,8 +41,10 @@ def warn(message: str) -> None:
 
 
 def result_json(value: Any) -> None:
-    """Print a result object, alone on standard output."""
-    click.echo(value if isinstance(value, str) else json.dumps(value, indent=2))
+    """Print a result object, alone on standard output, in standard JSON: numbers that are not finite are null."""
+    from mri_recon.evaluation.formats import json_text
+
+    click.echo(value if isinstance(value, str) else json_text(value))
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

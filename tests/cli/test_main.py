@@ -203,3 +203,12 @@ def test_ctrl_c_keeps_what_was_finished_and_leaves_no_part(tmp_path):
     assert "Traceback" not in err
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["1_quick.h5", "1_quick.png"]
     assert read_reconstruction(tmp_path / "out" / "1_quick.h5").shape == (1, 48, 40)
+
+
+def test_json_is_standard_where_a_number_is_not_finite(capsys):
+    from mri_recon.cli.console import result_json
+
+    result_json([{"snr": float("nan"), "noise": [float("inf"), 1.0]}])
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == [
+        {"snr": None, "noise": [None, 1.0]}
+    ]
