@@ -9,6 +9,7 @@ import click
 from mri_recon.catalog import FORMATS
 from mri_recon.cli import options
 from mri_recon.cli.console import result_json, say
+from mri_recon.errors import SettingsError
 
 
 @click.command("convert", epilog="Example: mri-recon convert meas.mrd scan.h5")
@@ -41,7 +42,15 @@ def command(
     """
     from mri_recon.data.formats.base import WriteOptions
     from mri_recon.data.formats.convert import convert
+    from mri_recon.data.formats.registry import format_for, format_of, located
 
+    options.refuse_idle_identity(keep_identity, format_for(output, file_format).name)
+    found = format_of(located(source)).name
+    if (prewhiten or remove_oversampling) and found not in ("mrd", "twix"):
+        raise SettingsError(
+            f"--prewhiten and --remove-oversampling are for scanners' raw data (mrd, twix); {source.name} is "
+            f"{found}. Leave them out."
+        )
     done = convert(
         source,
         output,

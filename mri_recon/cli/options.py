@@ -148,6 +148,14 @@ keep_identity = click.option(
 )
 
 
+def refuse_idle_identity(keep_identity: bool, format: str) -> None:
+    """Refuse --keep-identity for a format that names no patient: it would do nothing."""
+    if keep_identity and format != "dicom":
+        raise SettingsError(
+            f"--keep-identity is for DICOM, and {format} is written. Leave it out, or say -f dicom."
+        )
+
+
 def file_format(names: tuple[str, ...], default: str) -> Decorator:
     """-f: the format to write, one of `names`."""
     listed = "; ".join(f"{name}: {FORMATS[name].summary}" for name in names)

@@ -81,6 +81,7 @@ def command(
     made: Method = make_method(method, parse_assignments(assignments), weights)
     resolve_device(device, learned=made.learned)
     reading = options.read_options(axes, variable)
+    options.refuse_idle_identity(keep_identity, file_format or "h5")
     place = _Place(output, file_format or "h5", WriteOptions(keep_identity), overwrite, not no_preview)
     paths = find_raw(scans)
     chosen_mask = options.mask_choice(mask, mask_file)

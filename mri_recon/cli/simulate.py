@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mri_recon.cli import options
 from mri_recon.cli.console import detail, progress, result_json, say, warn
+from mri_recon.errors import SettingsError
 
 _KINDS = ("head", "shepp-logan", "synthetic", "mixed")
 
@@ -145,6 +147,11 @@ def command(
     from mri_recon.data.magnitudes import find_volumes
     from mri_recon.data.simulate import Simulation, simulate
 
+    given = click.get_current_context().get_parameter_source("kind")
+    if source is not None and given is ParameterSource.COMMANDLINE:
+        raise SettingsError(
+            "--kind says what to generate, and --from gives the images. Leave one of them out."
+        )
     if n_scans is None:
         n_scans = 10 if source is None else max(len(find_volumes(source)) - val - test, 0)
     settings = Simulation(

@@ -41,6 +41,19 @@ class TestConvert:
             assert np.array_equal(read_scan(output, RAW).kspace[:], expected), output
         assert len(chain) == 8
 
+    @pytest.mark.parametrize(
+        ("option", "words"),
+        [
+            ("--keep-identity", "is for DICOM"),
+            ("--prewhiten", "scanners' raw data"),
+            ("--remove-oversampling", "scanners' raw data"),
+        ],
+    )
+    def test_options_that_would_do_nothing_are_refused(self, capsys, folder, option, words):
+        outcome = run(capsys, "convert", "scan.h5", "scan.npy", option)
+        assert_one_line(outcome, words)
+        assert not (folder / "scan.npy").exists()
+
     def test_it_says_what_is_lost(self, capsys, folder):
         outcome = run(capsys, "convert", "scan.h5", "scan.mrd", "--json")
         told = json.loads(outcome.out)

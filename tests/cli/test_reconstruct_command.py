@@ -264,3 +264,8 @@ def test_threads_are_limited_and_change_nothing(folder, n):
     assert int(running) == 0 if n == 1 else int(running) <= n
     expected = reconstruct(read_scan(scan), "cs", settings={"tv_weight": 0.01})
     np.testing.assert_array_equal(read_reconstruction(out / "a.h5"), expected.image)
+
+
+def test_an_identity_is_kept_in_dicom_only(capsys, folder):
+    outcome = run(capsys, "reconstruct", folder / "scans" / "a.h5", "-o", folder / "out", "--keep-identity")
+    assert_one_line(outcome, "--keep-identity is for DICOM")

@@ -100,3 +100,9 @@ def test_mistakes_are_one_line(capsys, tmp_path):
 
 def test_the_command_lists_the_kinds_there_are():
     assert _KINDS == KINDS
+
+
+def test_a_kind_is_not_for_images_that_are_given(capsys, tmp_path):
+    outcome = run(capsys, "simulate", "-o", tmp_path / "set", "--from", tmp_path, "--kind", "head")
+    assert_one_line(outcome, "--kind says what to generate")
+    assert not (tmp_path / "set").exists()
