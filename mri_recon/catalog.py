@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mri_recon.errors import SettingsError, suggestion
@@ -83,6 +84,14 @@ FORMATS = {
     "h5": FormatEntry("mri_recon.data.formats.fastmri:FastMri", "fastMRI's HDF5", kspace=True, images=True),
 }
 """Formats; a file is of the first that recognises it."""
+
+
+def ready_methods() -> tuple[str, ...]:
+    """Methods that need nothing more: all but learned ones whose weights this installation does not have."""
+    weights = Path(__file__).parent / "weights"
+    return tuple(
+        name for name in METHODS if name not in LEARNED_METHODS or (weights / f"{name}.safetensors").is_file()
+    )
 
 
 def look_up(kind: str, table: Mapping[str, Entry], name: str) -> Any:

@@ -7,8 +7,8 @@ import inspect
 import pytest
 
 from mri_recon import catalog
-from mri_recon.catalog import LEARNED_METHODS, MASKS, METHODS, look_up
-from mri_recon.errors import MriReconError, SettingsError, suggestion
+from mri_recon.catalog import LEARNED_METHODS, MASKS, METHODS, look_up, ready_methods
+from mri_recon.errors import MriReconError, SettingsError, WeightsError, suggestion
 
 TABLES = {
     name: table
@@ -48,3 +48,16 @@ def test_a_wrong_name_is_an_error_with_the_right_one():
 def test_suggestions():
     assert suggestion("tv_wieght", ["rho", "tv_weight"]) == "Did you mean 'tv_weight'?"
     assert suggestion("x", (name for name in ("b", "a"))) == "Known: a, b."
+
+
+def test_ready_methods_have_what_they_need():
+    """What the demo runs without being asked: everything classical, and networks whose weights are there."""
+    from mri_recon.methods.learned import shipped_weights
+
+    ready = ready_methods()
+    assert set(METHODS) - LEARNED_METHODS <= set(ready)
+    for name in LEARNED_METHODS & set(ready):
+        assert shipped_weights(name).is_file()
+    for name in LEARNED_METHODS - set(ready):
+        with pytest.raises(WeightsError, match=name):
+            shipped_weights(name)

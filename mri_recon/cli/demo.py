@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mri_recon.catalog import METHODS
+from mri_recon.catalog import ready_methods
 from mri_recon.cli import options
 from mri_recon.cli.console import progress, result_json, say, warn
 
@@ -17,7 +17,7 @@ from mri_recon.cli.console import progress, result_json, say, warn
     "-o", "--output", type=click.Path(path_type=Path), default=Path("mri-recon-demo"), show_default=True,
     metavar="DIR", help="Folder for the scan, pictures and report.",
 )  # fmt: skip
-@options.method(multiple=True, default=tuple(METHODS))
+@options.method(multiple=True, default=ready_methods())
 @options.sampling
 @options.device
 @options.threads
@@ -34,7 +34,7 @@ def command(
     device: str,
     as_json: bool,
 ) -> int:
-    """Make a sample scan, undersample it, reconstruct it by every method, and compare.
+    """Make a sample scan, undersample it, reconstruct it by every method that needs nothing more, and compare.
 
     The scan's k-space is computed in closed form from ellipses, so no method meets its own approximations. Files
     of an earlier demo in DIR are replaced.
