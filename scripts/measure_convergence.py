@@ -3,7 +3,7 @@
 
     scripts/measure_convergence.py SCANS…
 
-The optimum is a run of the same solver to a tolerance 30 times smaller (that the solver reaches the optimum
+The optimum is a run of the same solver to a tolerance ten times smaller (that the solver reaches the optimum
 of an independent one is a test). Prints a Markdown table: the relative gap of the objective, f / f* − 1, and by how
 much the PSNR against the scan's target differs.
 """
@@ -47,10 +47,8 @@ def main() -> int:
             A = sense_operator(columns, np.ones_like(kspace) if maps is None else maps)
             for weight in (0.002, 0.01):
                 found = {}
-                for tolerance, iterations in (
-                    (usual.tolerance, usual.iterations),
-                    (usual.tolerance / 30, 2000),
-                ):
+                tolerance = usual.tolerance_for(several_coils=maps is not None)
+                for tolerance, iterations in ((tolerance, usual.iterations), (tolerance / 10, 3000)):
                     ends = []
                     method = TotalVariation(tv_weight=weight, tolerance=tolerance, iterations=iterations)
                     x = method(kspace, columns, maps, ends.append).astype(np.complex128)
