@@ -47,8 +47,8 @@ def main() -> int:
             A = sense_operator(columns, np.ones_like(kspace) if maps is None else maps)
             for weight in (0.002, 0.01):
                 found = {}
-                tolerance = usual.tolerance_for(several_coils=maps is not None)
-                for tolerance, iterations in ((tolerance, usual.iterations), (tolerance / 10, 3000)):
+                usually = usual.tolerance_for(several_coils=maps is not None)
+                for tolerance, iterations in ((usually, usual.iterations), (usually / 10, 3000)):
                     ends = []
                     method = TotalVariation(tv_weight=weight, tolerance=tolerance, iterations=iterations)
                     x = method(kspace, columns, maps, ends.append).astype(np.complex128)
