@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 from mri_recon.methods.auto_weight import each_with_its_weight
 from mri_recon.methods.base import Convergence, Method, Report, setting
-from mri_recon.methods.one_coil import closed_form
 from mri_recon.physics.coils import combine
 from mri_recon.physics.fourier import Array, filtered, ifftc, uncentred
+from mri_recon.physics.one_coil import closed_form
 from mri_recon.physics.operators import circulant_symbol, sense_operator
 from mri_recon.physics.wavelets import n_levels, prox_of_wavelets, shift_weights, wavelet, wavelet_adjoint
 from mri_recon.solvers.admm import ProxSplitting, Splitting, admm
