@@ -7,7 +7,15 @@ import torch
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
 from mri_recon.networks.maps import center_columns
-from mri_recon.networks.varnet import VarNet, brightness, complete, conditions_of, noise_of, unit_maps
+from mri_recon.networks.varnet import (
+    VarNet,
+    brightness,
+    complete,
+    conditions_of,
+    noise_of,
+    tv_start,
+    unit_maps,
+)
 from mri_recon.physics.coils import rss
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import fftc, ifftc
@@ -247,3 +255,27 @@ def test_every_weight_has_a_gradient_whatever_the_coils(n_coils, maps):
     network = wild(VarNet(**SMALL, maps=maps)).train()
     network(kspace, mask, smaps).sum().backward()
     assert [name for name, p in network.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+def test_compressed_sensing_is_the_better_start(n_coils):
+    kspace, mask, maps, target = problem(n_coils, 96, 80)
+    error = {}
+    for start in ("tv", "sense"):
+        with torch.inference_mode():
+            image = VarNet(cascades=1, channels=4, levels=2, start=start).eval()(kspace, mask, maps)
+        error[start] = (image - target).square().mean()
+    assert error["tv"] < 0.7 * error["sense"]
+
+
+def test_each_slice_starts_with_its_own_mask_and_with_the_phase_of_its_map():
+    kspace, first, _, _ = problem(1)
+    mask = torch.cat([first, torch.ones_like(first)])
+    phases = torch.polar(torch.ones(2, 1, 32, 40), torch.rand(2, 1, 32, 40))
+    both = tv_start(kspace.expand(2, -1, -1, -1) * mask, mask, phases)
+    for index in range(2):
+        alone = tv_start(
+            kspace * mask[index], mask[index][None], torch.ones(1, 1, 1, 1, dtype=torch.complex64)
+        )
+        assert torch.allclose(both[index], alone[0] * phases[index, 0].conj(), atol=1e-6)
+    assert not torch.allclose(both[0].abs(), both[1].abs(), atol=1e-3)
