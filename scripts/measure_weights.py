@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def main() -> int:
             key = f"{scan.name} {acceleration}"
             kept = known.get(key, {})
             peers = {name: Scores(**scores) for name, scores in kept.items()} or _peers(
-                scan, acceleration, asked.slices
+                scan, acceleration, asked.slices, asked.grid
             )
             found[key] = {name: asdict(scores) for name, scores in peers.items()}
             ours = [_scores(scan, m, acceleration, asked.slices, weights=asked.weights) for m in methods]
@@ -77,7 +78,7 @@ def _cell(scores: Scores) -> str:
     return f"{scores.psnr:.2f} / {scores.ssim:.3f}"
 
 
-def _peers(scan: Scan, acceleration: float, n_slices: int) -> dict[str, Scores]:
+def _peers(scan: Scan, acceleration: float, n_slices: int, grid: Sequence[float]) -> dict[str, Scores]:
     """Zero-filled, and cs and wavelet at their best weight."""
     found = {"zero-filled": _scores(scan, "zero-filled", acceleration, n_slices)}
     for method, key in (("cs", "tv_weight"), ("wavelet", "wavelet_weight")):
@@ -116,6 +117,7 @@ def _arguments() -> argparse.Namespace:
     add("--method", action="append", choices=("varnet", "unet"), help="only this; repeatable")
     add("--weights", type=Path, help="weights other than the shipped ones; with one --method")
     add("--peers", type=Path, help="figures of the peers, of an earlier run")
+    add("--grid", type=float, nargs="+", default=WEIGHTS, metavar="λ", help="weights tried, for both peers")
     add("--slices", type=int, default=0, metavar="N", help="slices of a volume, around its middle")
     asked = parser.parse_args()
     if asked.weights and len(asked.method or ()) != 1:
