@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor, nn
 
+from mri_recon.networks.combined import unit_norm
 from mri_recon.networks.layers import NormName, to_channels, to_complex
 from mri_recon.networks.unet import UNetCore
 from mri_recon.physics.coils import rss
@@ -37,14 +36,6 @@ class MapsNetwork(nn.Module):
         maps = images / (size + 0.01 * level).clamp(min=tiny)
         features = to_channels(maps.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
         return unit_norm(maps + to_complex(self.unet(features)).reshape(maps.shape))
-
-
-def unit_norm(smaps: Tensor) -> Tensor:
-    """Maps of unit norm over coils, wherever they are not zero."""
-    norm = cast(Tensor, rss(smaps))[:, None]
-    # The gradient of a root is infinite at zero, and a constant's is zero.
-    safe = torch.where(norm > 0, norm, torch.ones_like(norm))
-    return smaps / safe
 
 
 def center_columns(mask: Tensor) -> Tensor:

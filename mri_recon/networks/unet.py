@@ -1,8 +1,8 @@
-"""U-Net on the zero-filled magnitude image."""
+"""U-Net on the magnitude of a first image: zero-filled, or of compressed sensing."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, cast
+from typing import Annotated, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -10,8 +10,16 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mri_recon.errors import SettingsError
+from mri_recon.networks.combined import (
+    brightness,
+    magnitude,
+    noise_floor,
+    noise_of,
+    tv_start,
+    unit_maps,
+)
 from mri_recon.networks.layers import ConvBlock, NormName, UpBlock, normalise, relative_residual
-from mri_recon.physics.coils import rss
+from mri_recon.physics.coils import expand, rss
 from mri_recon.physics.fourier import filtered, ifftc
 
 
@@ -76,10 +84,13 @@ class UNetCore(nn.Module):
 
 
 class UNet(nn.Module):
-    """Zero-filled root-sum-of-squares image, normalised slice by slice, improved by a U-Net.
+    """Magnitude of a first image, normalised slice by slice, improved by a U-Net.
+
+    The first image is the root-sum-of-squares of the zero-filled coil images, or that of some iterations of compressed
+    sensing on all coils together, which needs their maps.
 
     Data consistency works on coil images: the improved magnitude with the phases, and the shares of the coils, that
-    the zero-filled images have. Of their k-space the acquired columns are replaced by the data ("hard"), or drawn
+    the first image has. Of their k-space the acquired columns are replaced by the data ("hard"), or drawn
     towards them by a trained `dc_weight` ("soft").
 
     Scaling k-space scales the image.
@@ -98,10 +109,12 @@ class UNet(nn.Module):
         The U-Net predicts what to add to the zero-filled image rather than the image.
     data_consistency
         What is done about the acquired columns: "none", "soft" or "hard".
+    first
+        The first image: "zero-filled", or "tv", compressed sensing with little total variation, not iterated to its
+        end.
     """
 
     method = "unet"
-    needs_smaps = False
     crops_first = False
     crops_readout = True
 
@@ -113,8 +126,11 @@ class UNet(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         residual: bool = True,
         data_consistency: Literal["none", "soft", "hard"] = "none",
+        first: Literal["zero-filled", "tv"] = "zero-filled",
     ) -> None:
         super().__init__()
+        self.first = first
+        self.needs_smaps = first == "tv"
         self.residual = residual
         self.data_consistency = data_consistency
         self.unet = UNetCore(1, 1, channels=channels, levels=levels, norm=norm, dropout=dropout)
@@ -131,19 +147,24 @@ class UNet(nn.Module):
         mask
             `(1 or slice, 1, 1, width)` bool, True where acquired.
         smaps
-            Not used: the signature is that of every network.
+            Coil maps `(slice, coil, height, width)`, for several coils that start from compressed sensing.
 
         Returns
         -------
         Tensor
             Magnitude image `(slice, height, width)`, real.
+
+        Raises
+        ------
+        SettingsError
+            Several coils without maps, where they are needed.
         """
-        zero_filled = ifftc(kspace * mask)
+        first = self._start(kspace, mask, smaps)
+        image = self._improve(first.magnitude)
         if self.data_consistency != "none":
-            return self._magnitude(self._coil_images(zero_filled, mask))
-        image = self._improve(zero_filled)
+            return self._finished(self._coil_images(first, image), first)
         # No magnitude is negative; in training it may be, or there would be no gradient from there.
-        return image if self.training else image.clamp(min=0)
+        return (image if self.training else image.clamp(min=0)) * first.scale
 
     def with_residual(
         self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None
@@ -152,35 +173,60 @@ class UNet(nn.Module):
 
         Relative, over the acquired columns of the coil images' k-space: zero where they were put back.
         """
-        zero_filled = ifftc(kspace * mask)
-        coil_images = self._coil_images(zero_filled, mask)
-        misfit = filtered(coil_images - zero_filled, mask, axes=(-1,))
-        return self._magnitude(coil_images), relative_residual(misfit, zero_filled)
+        first = self._start(kspace, mask, smaps)
+        coil_images = self._coil_images(first, self._improve(first.magnitude))
+        misfit = filtered(coil_images - first.zero_filled, mask, axes=(-1,))
+        return self._finished(coil_images, first), relative_residual(misfit, first.zero_filled)
 
-    def _improve(self, zero_filled: Tensor) -> Tensor:
-        x, mean, std = normalise(rss(zero_filled))
+    def _start(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _First:
+        kspace = kspace * mask
+        zero_filled = ifftc(kspace)
+        size = rss(zero_filled)
+        bright = brightness(size)
+        # An empty slice stays empty.
+        scale = torch.where(bright > 0, bright, torch.ones_like(bright))
+        zero_filled, size = zero_filled / scale[:, None], size / scale
+        floor = torch.zeros_like(scale)
+        if self.first == "tv":
+            maps = unit_maps(smaps, kspace)
+            image = tv_start(kspace / scale[:, None], mask, maps)
+            # What a root-sum-of-squares holds of the noise of all coils, an image combined of them does not.
+            floor = noise_floor(noise_of(kspace, mask) / scale[:, 0], mask, kspace.shape[1])
+            size = image.abs()
+            shares = expand(image / torch.where(size > 0, size, torch.ones_like(size)), maps)
+        else:
+            shares = zero_filled / torch.where(size > 0, size, torch.ones_like(size))[:, None]
+        return _First(size, shares, zero_filled, mask, floor, bright)
+
+    def _improve(self, image: Tensor) -> Tensor:
+        x, mean, std = normalise(image)
         # Channels last, in which convolutions and their gradients are quickest (see `convolution`).
         features = x[:, None].to(memory_format=torch.channels_last)
         correction = cast(Tensor, self.unet(features))[:, 0].float()
         return (x + correction if self.residual else correction) * std + mean
 
-    def _coil_images(self, zero_filled: Tensor, mask: Tensor) -> Tensor:
-        size = rss(zero_filled)
-        shares = zero_filled / torch.where(size > 0, size, torch.ones_like(size))[:, None]
-        image = self._improve(zero_filled)
-        coil_images: Tensor = (image if self.training else image.clamp(min=0))[:, None] * shares
+    def _coil_images(self, first: _First, image: Tensor) -> Tensor:
+        coil_images: Tensor = (image if self.training else image.clamp(min=0))[:, None] * first.shares
         if self.data_consistency == "none":
             return coil_images
         # Columns alone are sampled, so the misfit on the acquired ones needs transforms along the width only.
-        misfit: Tensor = filtered(zero_filled - coil_images, mask, axes=(-1,))
+        misfit: Tensor = filtered(first.zero_filled - coil_images, first.mask, axes=(-1,))
         if self.data_consistency == "hard":
             return coil_images + misfit
         weight = self.dc_weight.clamp(min=0)
         return coil_images + weight / (1 + weight) * misfit
 
     @staticmethod
-    def _magnitude(coil_images: Tensor) -> Tensor:
-        power = coil_images.real.square() + coil_images.imag.square()
-        # A root of exactly zero has no gradient; this is beyond single precision beside the brightest pixel.
-        floor = 1e-14 * power.detach().sum(1).amax(dim=(-2, -1), keepdim=True) + torch.finfo(power.dtype).tiny
-        return torch.sqrt(power.sum(dim=1) + floor)
+    def _finished(coil_images: Tensor, first: _First) -> Tensor:
+        return magnitude(coil_images, first.floor) * first.scale
+
+
+class _First(NamedTuple):
+    """The first image's magnitude, each coil's share and phase of it, and what else is to be known, of brightness 1."""
+
+    magnitude: Tensor
+    shares: Tensor
+    zero_filled: Tensor
+    mask: Tensor
+    floor: Tensor
+    scale: Tensor

@@ -9,22 +9,23 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from mri_recon.errors import SettingsError
+from mri_recon.networks.combined import (
+    brightness,
+    complete,
+    magnitude,
+    noise_floor,
+    noise_of,
+    sense_start,
+    tv_start,
+    unit_maps,
+)
 from mri_recon.networks.layers import NormName, relative_residual, to_channels, to_complex
-from mri_recon.networks.maps import MapsNetwork, unit_norm
+from mri_recon.networks.maps import MapsNetwork
 from mri_recon.networks.unet import UNetCore
 from mri_recon.physics.coils import combine, expand, rss
 from mri_recon.physics.fourier import filtered, ifftc
-from mri_recon.physics.operators import SenseOperator, sense_operator
-from mri_recon.physics.tv_minimum import tv_minimum
-from mri_recon.solvers.cg import conjugate_gradient
+from mri_recon.physics.operators import sense_operator
 
-SENSE_ITERATIONS = 6
-SENSE_L2_WEIGHT = 0.01
-TV_WEIGHT = 0.01
-"""Relative to the image's brightness: little, for what it leaves is the cascades' to do."""
-TV_ITERATIONS = 20
-TV_TOLERANCE = 1e-3
 N_CONDITIONS = 2
 MAPS_CHANNELS = 8
 NOISE_RANGE = (-3.5, -0.5)
@@ -216,9 +217,7 @@ class VarNet(nn.Module):
         memory = conditions.new_zeros((len(image), 0, *image.shape[-2:]))
         for cascade in self.cascades:
             image, memory = cascade(image, A.normal(image) - zero_filled, memory, conditions)
-        other_coils = kspace.shape[1] - 1
-        missing = (~mask).float().mean(-1)
-        floor = 2 * other_coils * missing * noise[:, None].square() * 2 * torch.sigmoid(memory[:, 0])
+        floor = noise_floor(noise, mask, kspace.shape[1]) * 2 * torch.sigmoid(memory[:, 0])
         return _Unrolled(image, floor, coil_images, maps, mask, true_scale)
 
 
@@ -235,50 +234,7 @@ class _Unrolled(NamedTuple):
 
 def _magnitude(unrolled: _Unrolled) -> Tensor:
     image, floor, coil_images, maps, mask, scale = unrolled
-    completed = complete(coil_images, image, maps, mask)
-    power = completed.real.square() + completed.imag.square()
-    # A root of exactly zero has no gradient.
-    return torch.sqrt(power.sum(dim=1) + floor + EPSILON**2) * scale
-
-
-EPSILON = 1e-6
-"""Relative to the image's brightness, beside which it vanishes in single precision."""
-
-
-def unit_maps(smaps: Tensor | None, kspace: Tensor) -> Tensor:
-    """Maps of unit norm over coils where they are not zero; ones for one coil without any."""
-    if smaps is None:
-        if kspace.shape[1] > 1:
-            raise SettingsError(
-                f"A VarNet needs coil maps for k-space of {kspace.shape[1]} coils, and got none. Estimate them with "
-                'mri_recon.physics.espirit.estimate_maps, or train a network with maps = "network".'
-            )
-        return kspace.new_ones((1, 1, 1, 1))
-    return unit_norm(smaps)
-
-
-def brightness(image: Tensor) -> Tensor:
-    """About the level of the object in each magnitude image, `(slice, 1, 1)`, however much of it is background.
-
-    The mean weighted by the image itself: for an object of one level that level, whatever part it fills.
-    """
-    total = image.sum(dim=(-2, -1), keepdim=True)
-    return image.square().sum(dim=(-2, -1), keepdim=True) / total.clamp(min=torch.finfo(image.dtype).tiny)
-
-
-@torch.no_grad()
-def noise_of(kspace: Tensor, mask: Tensor) -> Tensor:
-    """Noise of each slice, `(slice, 1)`: the standard deviation of the real part of a sample of one coil.
-
-    From the median magnitude at both ends of the readout, where little else is.
-    """
-    edge = max(1, kspace.shape[-2] // 16)
-    ends = torch.cat([kspace[..., :edge, :], kspace[..., -edge:, :]], dim=-2).abs()
-    ends = torch.where(mask, ends, torch.nan).flatten(1)
-    return ends.nanmedian(dim=1, keepdim=True).values / MEDIAN_OF_RAYLEIGH
-
-
-MEDIAN_OF_RAYLEIGH = 1.1774
+    return magnitude(complete(coil_images, expand(image, maps), mask), floor) * scale
 
 
 def conditions_of(noise: Tensor, mask: Tensor) -> Tensor:
@@ -294,54 +250,3 @@ def conditions_of(noise: Tensor, mask: Tensor) -> Tensor:
     told = (torch.log10(noise.clamp(min=1e-12)).clamp(low, high) - low) / (high - low)
     acceleration = (-torch.log2(acquired) / 4).clamp(0, 1)
     return torch.cat([acceleration.expand(len(noise), 1), told], dim=1)
-
-
-def complete(coil_images: Tensor, image: Tensor, maps: Tensor, mask: Tensor) -> Tensor:
-    """Coil images with the columns that were acquired, of zero-filled ones, and all others of `image`."""
-    completed: Tensor = coil_images + filtered(expand(image, maps), ~mask, axes=(-1,))
-    return completed
-
-
-@torch.no_grad()
-def sense_start(A: SenseOperator, zero_filled: Tensor) -> Tensor:
-    """A few iterations of CG-SENSE: what the coils alone say."""
-    image: Tensor = conjugate_gradient(
-        lambda x: A.normal(x) + SENSE_L2_WEIGHT * x,
-        zero_filled,
-        iterations=SENSE_ITERATIONS,
-        tolerance=1e-3,
-    ).x
-    return image
-
-
-@torch.no_grad()
-def tv_start(kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
-    """Some iterations of compressed sensing, `(slice, height, width)`: what can be had without training.
-
-    Parameters
-    ----------
-    kspace
-        `(slice, coil, height, width)` of images of brightness 1.
-    mask, maps
-        As `VarNet.forward` takes them, with maps of one coil of unit norm.
-    """
-    one_coil = kspace.shape[1] == 1
-    images = []
-    for index, one in enumerate(kspace):
-        inputs = [one[None], mask[index if len(mask) > 1 else 0][None]]
-        if not one_coil:
-            inputs.append(maps[index if len(maps) > 1 else 0][None])
-        # On a CPU numpy has compiled kernels; the memory is the same.
-        on_cpu = one.device.type == "cpu"
-        arrays = [x.numpy() for x in inputs] if on_cpu else inputs
-        x = tv_minimum(
-            arrays[0],
-            arrays[1],
-            None if one_coil else arrays[2],
-            weight=TV_WEIGHT,
-            iterations=TV_ITERATIONS,
-            tolerance=TV_TOLERANCE,
-        ).x
-        images.append(torch.from_numpy(x) if on_cpu else x)
-    image = torch.cat(images)
-    return combine(image[:, None], maps) if one_coil else image

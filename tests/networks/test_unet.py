@@ -1,11 +1,15 @@
+import numpy as np
 import pytest
 import torch
 
+from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
 from mri_recon.networks.layers import NORMS, group_norm, layer_norm
 from mri_recon.networks.unet import UNet, UNetCore
 from mri_recon.physics.coils import rss
+from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import fftc, ifftc
+from mri_recon.physics.masks import generate_mask
 
 
 def scan(n_slices=2, n_coils=3, height=32, width=32, seed=0):
@@ -118,12 +122,17 @@ def consistent(data_consistency, seed=0):
     return network
 
 
+def coil_images_of(network, kspace, mask):
+    first = network._start(kspace, mask, None)
+    return network._coil_images(first, network._improve(first.magnitude)) * first.scale[:, None]
+
+
 def test_hard_consistency_puts_the_acquired_columns_back():
     kspace, mask = scan(2, 1)
     free, hard = consistent("none"), consistent("hard")
     with torch.inference_mode():
-        coil_images = hard._coil_images(ifftc(kspace * mask), mask)
-        found, expected = fftc(coil_images), fftc(free._coil_images(ifftc(kspace * mask), mask))
+        coil_images = coil_images_of(hard, kspace, mask)
+        found, expected = fftc(coil_images), fftc(coil_images_of(free, kspace, mask))
         image, residual = hard.with_residual(kspace, mask)
         _, missed = free.with_residual(kspace, mask)
     torch.testing.assert_close(found, torch.where(mask, kspace, expected), rtol=0, atol=1e-4)
@@ -171,3 +180,31 @@ def test_gradients_are_finite_where_nothing_was_measured(data_consistency):
     network = consistent(data_consistency).train()
     network(kspace, mask, None).sum().backward()
     assert all(p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("n_coils", [1, 4])
+@pytest.mark.parametrize("data_consistency", ["none", "hard"])
+def test_it_may_start_from_compressed_sensing(n_coils, data_consistency):
+    rng = np.random.default_rng(3)
+    kspace, target = synthetic_slice(rng, 64, 64, n_coils, 0.01)
+    columns = generate_mask("random", 64, 4, 0.1, seed=0)
+    maps = torch.from_numpy(estimate_maps(kspace[None], columns)) if n_coils > 1 else None
+    mask, kspace = torch.from_numpy(columns)[None, None, None], torch.from_numpy(kspace)[None]
+    error = {}
+    for first in ("zero-filled", "tv"):
+        network = UNet(4, 2, data_consistency=data_consistency, first=first).eval()
+        torch.nn.init.zeros_(network.unet.up_conv[-1][1].weight)
+        torch.nn.init.zeros_(network.unet.up_conv[-1][1].bias)
+        assert network.needs_smaps == (first == "tv")
+        with torch.inference_mode():
+            image = network(kspace, mask, maps if network.needs_smaps else None)
+            twice = network(2 * kspace, mask, maps if network.needs_smaps else None)
+        torch.testing.assert_close(twice, 2 * image, rtol=1e-4, atol=1e-5)
+        error[first] = float((image[0] - torch.from_numpy(target)).square().mean())
+    assert error["tv"] < 0.7 * error["zero-filled"]
+
+
+def test_several_coils_that_start_from_compressed_sensing_need_maps():
+    kspace, mask = scan(1, 2)
+    with pytest.raises(SettingsError, match="coil maps"):
+        UNet(4, 2, first="tv")(kspace, mask)

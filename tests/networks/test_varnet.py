@@ -6,17 +6,10 @@ import torch
 
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
+from mri_recon.networks.combined import brightness, complete, noise_of, tv_start, unit_maps
 from mri_recon.networks.maps import center_columns
-from mri_recon.networks.varnet import (
-    VarNet,
-    brightness,
-    complete,
-    conditions_of,
-    noise_of,
-    tv_start,
-    unit_maps,
-)
-from mri_recon.physics.coils import rss
+from mri_recon.networks.varnet import VarNet, conditions_of
+from mri_recon.physics.coils import expand, rss
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import fftc, ifftc
 from mri_recon.physics.masks import generate_mask
@@ -61,7 +54,7 @@ def test_acquired_columns_are_the_datas_and_the_others_the_networks(n_coils):
     kspace, mask, maps, _ = problem(n_coils)
     maps = torch.ones_like(kspace) if maps is None else maps
     image = torch.randn(1, *kspace.shape[-2:], dtype=torch.complex64)
-    completed = fftc(complete(ifftc(kspace * mask), image, maps, mask))
+    completed = fftc(complete(ifftc(kspace * mask), expand(image, maps), mask))
     expected = torch.where(mask, kspace, fftc(image[:, None] * maps))
     torch.testing.assert_close(completed, expected, rtol=0, atol=1e-5)
 

@@ -1,0 +1,141 @@
+"""What networks on coil-combined images share: the first image, scale, noise, and the way back to coils."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from mri_recon.errors import SettingsError
+from mri_recon.physics.coils import combine, rss
+from mri_recon.physics.fourier import filtered
+from mri_recon.physics.operators import SenseOperator
+from mri_recon.physics.tv_minimum import tv_minimum
+from mri_recon.solvers.cg import conjugate_gradient
+
+SENSE_ITERATIONS = 6
+SENSE_L2_WEIGHT = 0.01
+TV_WEIGHT = 0.01
+"""Relative to the image's brightness: little, for what it leaves is the cascades' to do."""
+TV_ITERATIONS = 20
+TV_TOLERANCE = 1e-3
+
+EPSILON = 1e-6
+"""Relative to the image's brightness, beside which it vanishes in single precision."""
+
+
+def unit_maps(smaps: Tensor | None, kspace: Tensor) -> Tensor:
+    """Maps of unit norm over coils where they are not zero; ones for one coil without any."""
+    if smaps is None:
+        if kspace.shape[1] > 1:
+            raise SettingsError(
+                f"This network needs coil maps for k-space of {kspace.shape[1]} coils, and got none. Estimate them "
+                'with mri_recon.physics.espirit.estimate_maps, or train a varnet with maps = "network".'
+            )
+        return kspace.new_ones((1, 1, 1, 1))
+    return unit_norm(smaps)
+
+
+def unit_norm(smaps: Tensor) -> Tensor:
+    """Maps of unit norm over coils, wherever they are not zero."""
+    norm = cast(Tensor, rss(smaps))[:, None]
+    # The gradient of a root is infinite at zero, and a constant's is zero.
+    safe = torch.where(norm > 0, norm, torch.ones_like(norm))
+    return smaps / safe
+
+
+def brightness(image: Tensor) -> Tensor:
+    """About the level of the object in each magnitude image, `(slice, 1, 1)`, however much of it is background.
+
+    The mean weighted by the image itself: for an object of one level that level, whatever part it fills.
+    """
+    total = image.sum(dim=(-2, -1), keepdim=True)
+    return image.square().sum(dim=(-2, -1), keepdim=True) / total.clamp(min=torch.finfo(image.dtype).tiny)
+
+
+@torch.no_grad()
+def noise_of(kspace: Tensor, mask: Tensor) -> Tensor:
+    """Noise of each slice, `(slice, 1)`: the standard deviation of the real part of a sample of one coil.
+
+    From the median magnitude at both ends of the readout, where little else is.
+    """
+    edge = max(1, kspace.shape[-2] // 16)
+    ends = torch.cat([kspace[..., :edge, :], kspace[..., -edge:, :]], dim=-2).abs()
+    ends = torch.where(mask, ends, torch.nan).flatten(1)
+    return ends.nanmedian(dim=1, keepdim=True).values / MEDIAN_OF_RAYLEIGH
+
+
+MEDIAN_OF_RAYLEIGH = 1.1774
+
+
+def complete(coil_images: Tensor, predicted: Tensor, mask: Tensor) -> Tensor:
+    """Coil images with the columns that were acquired, of zero-filled ones, and all others of those `predicted`."""
+    completed: Tensor = coil_images + filtered(predicted, ~mask, axes=(-1,))
+    return completed
+
+
+def noise_floor(noise: Tensor, mask: Tensor, n_coils: int) -> Tensor:
+    """Power that the noise of the columns not acquired adds to a root-sum-of-squares image, `(slice or 1, 1, 1)`.
+
+    A combined image holds the noise of one coil; that of the others is missing.
+
+    Parameters
+    ----------
+    noise
+        `(slice, 1)`, the standard deviation of the real part of one coil's.
+    """
+    missing = (~mask).float().mean(-1)
+    return 2 * (n_coils - 1) * missing * noise[:, None].square()
+
+
+def magnitude(coil_images: Tensor, floor: Tensor) -> Tensor:
+    """Root-sum-of-squares of coil images of brightness about 1, with a floor under their power."""
+    power = coil_images.real.square() + coil_images.imag.square()
+    # A root of exactly zero has no gradient.
+    return torch.sqrt(power.sum(dim=1) + floor + EPSILON**2)
+
+
+@torch.no_grad()
+def sense_start(A: SenseOperator, zero_filled: Tensor) -> Tensor:
+    """A few iterations of CG-SENSE: what the coils alone say."""
+    image: Tensor = conjugate_gradient(
+        lambda x: A.normal(x) + SENSE_L2_WEIGHT * x,
+        zero_filled,
+        iterations=SENSE_ITERATIONS,
+        tolerance=1e-3,
+    ).x
+    return image
+
+
+@torch.no_grad()
+def tv_start(kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
+    """Some iterations of compressed sensing, `(slice, height, width)`: what can be had without training.
+
+    Parameters
+    ----------
+    kspace
+        `(slice, coil, height, width)` of images of brightness 1.
+    mask, maps
+        As `VarNet.forward` takes them, with maps of one coil of unit norm.
+    """
+    one_coil = kspace.shape[1] == 1
+    images = []
+    for index, one in enumerate(kspace):
+        inputs = [one[None], mask[index if len(mask) > 1 else 0][None]]
+        if not one_coil:
+            inputs.append(maps[index if len(maps) > 1 else 0][None])
+        # On a CPU numpy has compiled kernels; the memory is the same.
+        on_cpu = one.device.type == "cpu"
+        arrays = [x.numpy() for x in inputs] if on_cpu else inputs
+        x = tv_minimum(
+            arrays[0],
+            arrays[1],
+            None if one_coil else arrays[2],
+            weight=TV_WEIGHT,
+            iterations=TV_ITERATIONS,
+            tolerance=TV_TOLERANCE,
+        ).x
+        images.append(torch.from_numpy(x) if on_cpu else x)
+    image = torch.cat(images)
+    return combine(image[:, None], maps) if one_coil else image
