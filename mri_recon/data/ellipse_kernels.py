@@ -100,6 +100,46 @@ def add_ellipses(
                 out[imaginary + j] += jinc[j] * (row_re * w_im + row_im * w_re)
 
 
+@kernel("float32*, float32*, float32*, float32*, float32*, int64, int64, int64, int64, int64")
+def add_interpolated_rows(
+    coarse_: Any, taps_: Any, waves_: Any, sums_: Any, out_: Any,
+    n_taps: Any, every: Any, width: Any, start: Any, stop: Any,
+) -> None:  # fmt: skip
+    """Add rows that lie between those of coarse to rows start to stop of out, both planes (row, 2, width).
+
+    Row i sums n_taps rows of coarse, from i // every on, weighted by taps (every, n_taps), a multiple of four of them,
+    and turned by the complex number waves (row, 2).
+    """
+    n, side, between = _U(2 * width), _U(n_taps), _U(every)
+    coarse = carray(coarse_, (((stop - 1) // every + n_taps) * 2 * width,))
+    taps = carray(taps_, (every * n_taps,))
+    waves = carray(waves_, (stop * 2,))
+    sums = carray(sums_, (2 * width,))
+    out = carray(out_, (stop * 2 * width,))
+    for i in range(_U(start), _U(stop)):
+        for j in range(n):
+            sums[j] = _ZERO
+        for t in range(_U(0), side, _U(4)):
+            tap = (i % between) * side + t
+            a, b, c, d = taps[tap], taps[tap + _U(1)], taps[tap + _U(2)], taps[tap + _U(3)]
+            first = (i // between + t) * n
+            second, third, fourth = first + n, first + _U(2) * n, first + _U(3) * n
+            for j in range(n):
+                sums[j] += (
+                    a * coarse[first + j]
+                    + b * coarse[second + j]
+                    + c * coarse[third + j]
+                    + d * coarse[fourth + j]
+                )
+        w_re, w_im = waves[_U(2) * i], waves[_U(2) * i + _U(1)]
+        half = _U(width)
+        real = i * n
+        imaginary = real + half
+        for j in range(half):
+            out[real + j] += w_re * sums[j] - w_im * sums[half + j]
+            out[imaginary + j] += w_re * sums[half + j] + w_im * sums[j]
+
+
 @kernel("float32*, float32*, float32*, float32*, int64, int64, int64, int64, int64, int64, int64, int64")
 def weigh_spectrum(
     planes_: Any, taps_: Any, sums_: Any, out_: Any,

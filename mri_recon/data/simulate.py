@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 from mri_recon import __version__
 from mri_recon.data.magnitudes import Volume, find_volumes
+from mri_recon.data.noise import add_complex_normal
 from mri_recon.data.phantom import KINDS as PHANTOMS
-from mri_recon.data.phantom import add_noise, clean_slices
+from mri_recon.data.phantom import clean_slices
 from mri_recon.data.scan import Header, Scan
 from mri_recon.data.storage import reconstruction_attributes, write_scan
 from mri_recon.data.synthetic import FINER, Coils, band, drawing, grid, smooth_phase
 from mri_recon.errors import MriReconError, OutputError, ScanError, SettingsError, suggestion
 from mri_recon.files import make_folder, one_line
-from mri_recon.physics.coils import rss
-from mri_recon.physics.fourier import ifftc
+from mri_recon.physics.fourier import ifftc, rss_images
 from mri_recon.physics.geometry import center_crop
 from mri_recon.solvers.threads import in_order, n_threads
 
@@ -170,7 +170,7 @@ def simulated_scan(
     for clean in slices:
         shape = clean.kspace.shape[1] // settings.oversampling, clean.kspace.shape[2]
         kspace.append(clean.kspace)
-        target.append(center_crop(rss(ifftc(clean.kspace[None]))[0], shape).astype(np.float32))
+        target.append(center_crop(rss_images(clean.kspace), shape))
         truth.append(clean.truth)
         maps.append(clean.smaps)
     low, high = settings.snr
@@ -180,7 +180,7 @@ def simulated_scan(
     height, width = kspace[0].shape[-2:]
     first = width - round(settings.partial_fourier * width)
     for one in kspace:
-        add_noise(one, signal / snr, for_noise)
+        add_complex_normal(one, signal / snr, for_noise)
         one[..., :first] = 0
     return Scan(
         name=name,
@@ -284,31 +284,32 @@ def simulate(
         make_folder(folder)
     kept = set() if overwrite else {one.path for one in planned if _is_there(settings, one)}
 
-    def make(one: Planned) -> MriReconError | None:
+    def make(one: Planned) -> Scan | MriReconError | None:
         if one.path in kept:
             return None
         try:
-            scan = simulated_scan(settings, one.split, one.index, one.path.name, one.volume)
+            return simulated_scan(settings, one.split, one.index, one.path.name, one.volume)
         except (ScanError, SettingsError) as error:
             if len(planned) == 1:
                 raise
             return error
-        write_scan(one.path, scan, overwrite=overwrite)
-        return None
 
     found = SimulatedSet([], [], [])
-    for done, (one, error) in enumerate(
+    # Written here while the next ones are made: until a file is safely on the disk there is nothing to compute.
+    for done, (one, made) in enumerate(
         zip(planned, in_order(make, planned, n_threads()), strict=True), start=1
     ):
-        if error is not None:
-            found.failures.append((one.path.name, str(error)))
+        if isinstance(made, MriReconError):
+            found.failures.append((one.path.name, str(made)))
             if len(found.failures) == len(planned):
-                raise error
+                raise made
         else:
             found.files.append(one.path)
-            found.made.extend([] if one.path in kept else [one.path])
+            if made is not None:
+                write_scan(one.path, made, overwrite=overwrite)
+                found.made.append(one.path)
         if on_scan is not None:
-            on_scan(done, len(planned), one.path, error is None and one.path not in kept)
+            on_scan(done, len(planned), one.path, isinstance(made, Scan))
     return found
 
 

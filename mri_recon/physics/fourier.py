@@ -54,6 +54,22 @@ def spectrum(image: Array) -> Array:
     return ducc0.fft.c2c(image, axes=axes, forward=True, inorm=1, nthreads=n_threads())
 
 
+def rss_images(kspace: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Root sum of squares over coils of `ifftc`: numpy's `(…, coil, height, width)` to real `(…, height, width)`.
+
+    Without the shifts of k-space, which change phases that are not looked at, and with one shift of an image in place
+    of one a coil.
+    """
+    import ducc0
+
+    axes = (kspace.ndim - 2, kspace.ndim - 1)
+    images = ducc0.fft.c2c(kspace, axes=axes, forward=False, inorm=1, nthreads=n_threads())
+    parts = images.view(images.real.dtype)
+    np.square(parts, out=parts)
+    summed = parts.sum(axis=-3)
+    return np.fft.fftshift(np.sqrt(summed[..., 0::2] + summed[..., 1::2]), axes=(-2, -1))
+
+
 def uncentred(response: Array, axes: Sequence[int] = (-2, -1)) -> Array:
     """A response ordered as `fftc` gives frequencies, in the order of `spectrum`."""
     xp = array_namespace(response)

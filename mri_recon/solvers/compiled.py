@@ -26,7 +26,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 FORMAT = 1
@@ -36,9 +35,12 @@ _ARGUMENTS: dict[str, Any] = {
     "float32*": ctypes.c_void_p,
     "complex64*": ctypes.c_void_p,
     "float64*": ctypes.c_void_p,
+    "int32*": ctypes.c_void_p,
     "int64": ctypes.c_int64,
     "float32": ctypes.c_float,
 }
+
+_KINDS = ("complex64", "float32", "float64", "int32")
 
 Function = Callable[..., Any]
 
@@ -57,11 +59,11 @@ def kernel(signature: str) -> Callable[[Function], Function]:
     return mark
 
 
-def address(array: NDArray[np.float32] | NDArray[np.complex64] | NDArray[np.float64]) -> int:
+def address(array: NDArray[Any]) -> int:
     """Where a C-contiguous array of such numbers as kernels take begins; good for as long as somebody holds it."""
-    if array.dtype not in (np.complex64, np.float32, np.float64) or not array.flags.c_contiguous:
+    if array.dtype not in _KINDS or not array.flags.c_contiguous:
         raise TypeError(
-            f"Expected contiguous complex64, float32 or float64, got {array.dtype} with strides {array.strides}."
+            f"Expected contiguous {', '.join(_KINDS)}, got {array.dtype} with strides {array.strides}."
         )
     return array.ctypes.data
 
@@ -160,6 +162,7 @@ def _compiled(module: str) -> bytes:
         "float32*": numba.types.CPointer(numba.float32),
         "complex64*": numba.types.CPointer(numba.complex64),
         "float64*": numba.types.CPointer(numba.float64),
+        "int32*": numba.types.CPointer(numba.int32),
         "int64": numba.int64,
         "float32": numba.float32,
     }

@@ -9,7 +9,8 @@ from scipy.special import j1
 
 from mri_recon.data import anatomy as anatomies
 from mri_recon.data import ellipses as closed_form
-from mri_recon.data.phantom import SPLITS, CleanSlice, _Coils, _Shade, random_slice, sample_scan, sample_set
+from mri_recon.data.phantom import SPLITS, CleanSlice, random_slice, sample_scan, sample_set
+from mri_recon.data.weightings import LoopCoils, Shade
 from mri_recon.errors import SettingsError
 from mri_recon.physics.fourier import fftc, ifftc
 from mri_recon.solvers.threads import limited_threads
@@ -150,6 +151,44 @@ def test_compiled_ellipses_equal_the_sum(k_h, k_w, threads):
     assert np.abs(got - want).max() < 1e-6 * np.pi * np.abs(np.prod(ellipses[:, [2, 3, 5]], axis=1)).sum()
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("n_rows", [16, 17, 90])
+def test_ellipses_of_a_strip_equal_the_sum(n_rows, threads):
+    """Small ones, whose transform is interpolated between rows, within the accuracy of those that are not."""
+    rng = np.random.default_rng(n_rows)
+    places = rng.uniform(-0.45, 0.45, (20, 2))
+    shapes = rng.uniform(0.002, 0.06, (20, 2))
+    small = np.column_stack([places, shapes, rng.uniform(-4, 4, 20), rng.uniform(-1, 1, 20)])
+    for spacing, first in ((0.5, 0), (0.5, -n_rows // 2), (-0.37, n_rows // 3)):
+        k_h, k_w = (np.arange(n_rows) + first) * spacing, np.arange(-40, 41) * 1.9
+        alone, strips = closed_form._strips(k_h, small)
+        assert len(alone) < 5  # the subject of this test
+        assert sum(len(members) for _, members in strips) + len(alone) == 20
+        want = plain_ellipses(k_h, k_w, small)
+        with limited_threads(threads):
+            got = closed_form.ellipse_transform(k_h, k_w, small)
+        peaks = np.pi * np.abs(np.prod(small[:, [2, 3, 5]], axis=1))
+        assert np.abs(got - want).max() < 5e-7 * peaks.sum()
+
+
+def test_gaussians_of_all_widths_equal_the_sum():
+    """What is left out where a Gaussian's transform is over is not missed."""
+    rng = np.random.default_rng(2)
+    widths = np.exp(rng.uniform(np.log(0.001), np.log(0.4), (30, 2)))
+    many = np.column_stack([rng.uniform(-0.4, 0.4, (30, 2)), widths, rng.normal(size=30)])
+    for k_h, k_w in (
+        (np.arange(0, 150) / 2, np.arange(140, -141, -1) / 2),
+        (np.array([30.0]), np.array([-4.0, 9.0])),
+    ):
+        want = np.zeros((len(k_h), len(k_w)), complex)
+        for center_h, center_w, sigma_h, sigma_w, peak in many:
+            square = (sigma_h * k_h[:, None]) ** 2 + (sigma_w * k_w) ** 2
+            wave = np.exp(-2j * np.pi * (center_h * k_h[:, None] + center_w * k_w))
+            want += 2 * np.pi * sigma_h * sigma_w * peak * np.exp(-2 * np.pi**2 * square) * wave
+        peaks = 2 * np.pi * np.abs(np.prod(many[:, 2:], axis=1)).sum()
+        assert np.abs(closed_form.gaussian_transform(k_h, k_w, many) - want).max() < 3e-7 * peaks
+
+
 def test_no_ellipses_are_an_empty_spectrum():
     np.testing.assert_array_equal(closed_form.ellipse_transform(K, K, np.zeros((0, 6))), np.zeros((6, 6)))
     np.testing.assert_array_equal(closed_form.gaussian_transform(K, K, np.zeros((0, 5))), np.zeros((6, 6)))
@@ -218,7 +257,7 @@ def test_cut_of_a_sheared_ellipsoid():
 def test_scan_kspace_is_the_integral_of_object_times_stored_maps(shape):
     """The whole chain of `sample_scan` against quadrature: geometry, shading, maps, scale."""
     rng = np.random.default_rng(5)
-    anatomy, shade, coils = anatomies.random_head(rng), _Shade.draw(rng), _Coils.draw(rng, 3)
+    anatomy, shade, coils = anatomies.random_head(rng), Shade.draw(rng), LoopCoils.draw(rng, 3)
     cut = CleanSlice.cut(anatomy, shade, coils, 0.1, shape)
     unit = min(shape[0], 1.2 * shape[1])
     n = 1000

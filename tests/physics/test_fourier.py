@@ -7,7 +7,8 @@ import pytest
 import torch
 from helpers import as_numpy, assert_close, assert_unitary, complex_normal
 
-from mri_recon.physics.fourier import fftc, filtered, ifftc
+from mri_recon.physics.coils import rss
+from mri_recon.physics.fourier import fftc, filtered, ifftc, rss_images
 from mri_recon.solvers.threads import _all_threads, n_threads
 
 SIZES = [(8, 10), (7, 9), (8, 5), (5, 8), (1, 6), (3, 1)]
@@ -104,3 +105,14 @@ def test_filtered_along_one_axis_alone(library, axes):
     x, response = complex_normal(rng, (2, 7, 6)), rng.uniform(size=(2, 7, 6))
     found = filtered(library(x), library(response), axes)
     assert_close(found, ifftc(fftc(x, axes) * response, axes), 1e-13)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8, 10), (1, 7, 9), (4, 1, 5, 6)])
+def test_rss_images_are_the_root_sum_of_squares_of_the_inverse(shape):
+    x = complex_normal(np.random.default_rng(10), shape)
+    before = x.copy()
+    assert_close(rss_images(x), rss(ifftc(x)), 1e-13)
+    np.testing.assert_array_equal(x, before)
+    single = rss_images(x.astype(np.complex64))
+    assert single.dtype == np.float32
+    assert single.flags.c_contiguous

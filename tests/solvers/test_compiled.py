@@ -88,7 +88,7 @@ def test_an_unknown_kernel_is_an_attribute_error(module):
         np.zeros(8)[::2],
         np.zeros(4, np.complex128),
         np.zeros((4, 4), np.float32)[:, ::2],
-        np.zeros(4, np.int32),
+        np.zeros(4, np.int64),
     ],
 )
 def test_addresses_are_of_contiguous_arrays_of_known_kinds(array):

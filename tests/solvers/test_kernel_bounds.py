@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers import assert_close, complex_normal
 
-from mri_recon.data import ellipses
+from mri_recon.data import ellipses, noise
 from mri_recon.physics import columns, filters, fused_wavelets
 from mri_recon.physics.columns import ColumnNormal
 from mri_recon.physics.filters import FusedFilter
@@ -24,7 +24,7 @@ from mri_recon.solvers import fused
 from mri_recon.solvers.fused import FusedCG, FusedTotalVariation
 from mri_recon.solvers.threads import limited_threads
 
-CALLERS = (fused, filters, columns, fused_wavelets, ellipses)
+CALLERS = (fused, filters, columns, fused_wavelets, ellipses, noise)
 SHAPES = [(1, 5, 6), (2, 3, 4), (1, 1, 4), (1, 4, 1), (1, 66, 2)]
 
 
@@ -46,12 +46,12 @@ class CheckedKernels:
         return call
 
     def _value(self, value, kind):
-        if kind != "float32*":
+        if not kind.endswith("*"):
             return np.float32(value) if kind == "float32" else int(value)
         there = [a for a in self._arrays if a.ctypes.data <= value < a.ctypes.data + a.nbytes]
         assert there, "an address of no array that is known"
         longest = max(there, key=lambda a: a.ctypes.data + a.nbytes)
-        return longest.reshape(-1).view(np.float32)[(value - longest.ctypes.data) // 4 :]
+        return longest.reshape(-1).view(kind[:-1])[(value - longest.ctypes.data) // 4 :]
 
 
 def checked_carray(memory, shape):
@@ -111,6 +111,10 @@ def steps_of(shape, n_threads):
         yield FusedFilter(weight, image())(image()).copy()
         frequencies = [np.arange(n) / 2 for n in shape[1:]]
         yield ellipses.ellipse_transform(*frequencies, rng.uniform(0, 0.9, (3, 6)))
+        yield ellipses.ellipse_transform(np.arange(17) / 2, frequencies[1], rng.uniform(0, 0.05, (3, 6)))
+        noisy = image()
+        noise.add_complex_normal(noisy, 0.3, rng)
+        yield noisy
         for steps in ((1, 1), (2, 2), (1, 3)):
             taps = complex_normal(rng, (2, 3, 3))
             yield ellipses.weight(complex_normal(rng, (shape[1] + 2, shape[2] + 2)), taps, steps)

