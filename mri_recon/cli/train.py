@@ -57,6 +57,8 @@ def command(
 ) -> int:
     """Train a network as a CONFIG file says; without one a small U-Net on generated images, in minutes on a CPU.
 
+    CONFIG is a TOML file, or the name of one that comes with mri-recon: unet, varnet.
+
     Ctrl-C ends it with a checkpoint, and --resume goes on from there. For several GPUs or processes:
     torchrun --nproc-per-node N -m mri_recon train CONFIG
     """

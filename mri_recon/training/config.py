@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -237,6 +238,29 @@ class TrainingConfig(Settings):
         return optimizer_settings(str(value.get("name", "adam"))).model_validate(value)
 
 
+def shipped_configs() -> dict[str, Path]:
+    """The configurations that come with mri-recon, by name: an installation has them inside, a checkout beside it."""
+    package = Path(str(resources.files("mri_recon")))
+    folders = (package / "configs", package.parent / "configs")
+    folder = next((f for f in folders if (f / "varnet.toml").is_file()), folders[0])
+    return {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("*.toml"))}
+
+
+def _config_text(path: Path) -> str:
+    """What a file says, or one of that name which comes with mri-recon, as ``varnet`` or ``configs/varnet.toml``."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError) as error:
+        name = path.as_posix().removeprefix("configs/").removesuffix(".toml")
+        shipped = shipped_configs()
+        if name not in shipped:
+            raise SettingsError(
+                f"There is no configuration file {path}, and none of that name comes with mri-recon. "
+                f"{suggestion(name, tuple(shipped))} Check the path; without one a small U-Net is trained."
+            ) from error
+        return shipped[name].read_text(encoding="utf-8")
+
+
 def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = None) -> TrainingConfig:
     """Read a TOML file, `changes` (nested as its tables are) replacing what it says.
 
@@ -245,7 +269,7 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
     Parameters
     ----------
     path
-        None for the defaults.
+        Where no such file is: the name of a configuration that comes with mri-recon. None for the defaults.
 
     Raises
     ------
@@ -255,11 +279,7 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
     values: dict[str, Any] = TrainingConfig().model_dump(mode="json")
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
-            raise SettingsError(
-                f"There is no configuration file {path}. Check the path; without one a small U-Net is trained."
-            ) from error
+            values = tomllib.loads(_config_text(path))
         except OSError as error:
             raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -4,7 +4,8 @@ import pytest
 
 from mri_recon.assignments import parse_assignments
 from mri_recon.errors import SettingsError
-from mri_recon.training.config import TrainingConfig, load_config, to_toml
+from mri_recon.training import config as module
+from mri_recon.training.config import TrainingConfig, load_config, shipped_configs, to_toml
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -23,6 +24,32 @@ def test_the_quick_config_is_the_default():
 def test_every_config_loads_and_survives_writing(path, tmp_path):
     config = load_config(path)
     assert load_config(write(tmp_path, to_toml(config))) == config
+
+
+def test_configs_that_are_shipped_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unet").mkdir()  # a folder of that name is no configuration
+    for name in ("varnet", "varnet.toml", "configs/varnet.toml"):
+        assert load_config(Path(name)) == load_config(CONFIGS / "varnet.toml")
+    assert load_config(Path("unet")) == load_config(CONFIGS / "unet.toml")
+    assert {"unet", "unet_quick", "unet_shipped", "varnet"} <= set(shipped_configs())
+    # A file of one's own comes first.
+    (tmp_path / "varnet.toml").write_text("[training]\nepochs = 77\n")
+    assert load_config(Path("varnet.toml")).training.epochs == 77
+    with pytest.raises(
+        SettingsError, match=r"no configuration file varnte.*Did you mean 'varnet'\?.*Check the path"
+    ):
+        load_config(Path("varnte"))
+
+
+def test_an_installation_has_them_inside(tmp_path, monkeypatch):
+    package = tmp_path / "site" / "mri_recon"
+    (package / "configs" / "lecture").mkdir(parents=True)
+    for name in ("varnet.toml", "lecture/adam.toml"):
+        (package / "configs" / name).write_text("[training]\nepochs = 5\n")
+    monkeypatch.setattr(module.resources, "files", lambda _: package)
+    assert list(shipped_configs()) == ["lecture/adam", "varnet"]
+    assert load_config(Path("lecture/adam")).training.epochs == 5
 
 
 def test_the_serious_config_is_the_missions_network():
