@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mri_recon.errors import SettingsError
+
+Result = TypeVar("Result")
+
+MOST_AT_ONCE = 16
+"""Slices in a batch at most: more keep a GPU no busier."""
+
+_OF_FREE_MEMORY = 0.8
+"""Part of a GPU's free memory that a batch may take by estimate."""
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -52,6 +61,54 @@ def to_device(array: Any, device: str) -> Any:
 def to_numpy(array: Any) -> np.ndarray[Any, np.dtype[Any]]:
     """A numpy array of what may be a torch tensor on a device."""
     return array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+
+
+def in_batches(
+    work: Callable[[tuple[int, int]], Result], slices: tuple[int, int], device: str
+) -> Iterator[Result]:
+    """Results of `work` for batches of slices that are as large as a GPU's free memory allows, in order.
+
+    The first slice goes alone, and what it took says how many go together. Where memory runs out all the same, as
+    another program takes some, the batch is halved.
+
+    Raises
+    ------
+    SettingsError
+        Not even one slice fits.
+    """
+    import torch
+
+    at, stop = slices
+    size, known = 1, False
+    while at < stop:
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        last = min(at + size, stop)
+        try:
+            result = work((at, last))
+        except torch.OutOfMemoryError as error:
+            if size == 1:
+                raise SettingsError(
+                    f"One slice does not fit in the free memory of '{device}'. Use --device cpu, or end other programs "
+                    "there."
+                ) from error
+            size //= 2
+        else:
+            yield result
+            at = last
+            if not known:
+                size, known = _affordable(device, torch.cuda.max_memory_allocated(device) - before), True
+            continue
+        torch.cuda.empty_cache()  # out here the error no longer holds on to what the batch took
+
+
+def _affordable(device: str, bytes_of_one: int) -> int:
+    """Slices that fit in a GPU's free memory together."""
+    import torch
+
+    free = torch.cuda.mem_get_info(device)[0]
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return max(1, min(MOST_AT_ONCE, int(_OF_FREE_MEMORY * free / max(bytes_of_one, 1))))
 
 
 def _may_have_gpu(*, learned: bool) -> bool:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import shutil
 import stat
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from mri_recon.errors import OutputError
+from mri_recon.leftovers import clear_leftovers_once, temporary_name
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "Free some space or write to another disk."),
@@ -89,7 +89,9 @@ def atomic_output(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
 
     The temporary file lies beside `path`, hidden, ending in ``.part`` (so tell a library that guesses the
     format from the name which one is meant). Whatever goes wrong, Ctrl-C included, it is removed and what
-    was at `path` before stays as it was. Where `path` is a link, the file it points to is replaced.
+    was at `path` before stays as it was; what a killed process left is removed by the next that writes there
+    (`mri_recon.leftovers`). Of several processes that write one name at once without `overwrite`, the first has
+    it. Where `path` is a link, the file it points to is replaced.
 
     Raises
     ------
@@ -98,15 +100,17 @@ def atomic_output(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     """
     asked = Path(path)
     final = _final_path(asked, overwrite=overwrite)
-    part = final.with_name(f".{final.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    clear_leftovers_once(final.parent)
+    part = temporary_name(final)
     try:
         part.open("xb").close()  # a folder that cannot be written is known before the work, not after
         yield part
         with part.open("r+b") as file:
             os.fsync(file.fileno())
-        if not overwrite and final.exists():
-            raise _exists(asked)
-        part.replace(final)
+        if overwrite:
+            part.replace(final)
+        else:
+            _give_name(part, final, asked)
         _sync_folder(final.parent)
     except OutputError:
         raise
@@ -133,7 +137,8 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False, suffix: str) -> 
     asked = Path(path)
     final = asked.absolute()
     _refuse_folder(asked, final, overwrite=overwrite, suffix=suffix)
-    part = final.with_name(f".{final.name[:50]}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    clear_leftovers_once(final.parent)
+    part = temporary_name(final)
     old = part.with_suffix(".old")
     try:
         part.mkdir()
@@ -144,6 +149,8 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False, suffix: str) -> 
         part.rename(final)
         _sync_folder(final.parent)
     except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):  # another process was quicker
+            raise _exists(asked) from error
         raise output_error(asked, error) from error
     finally:
         # Ctrl-C between the two renames as well: what was there comes back before anything is removed.
@@ -151,6 +158,18 @@ def atomic_folder(path: str | Path, *, overwrite: bool = False, suffix: str) -> 
             old.rename(final)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _give_name(part: Path, final: Path, asked: Path) -> None:
+    """Give a file its name unless that was given meanwhile, in one step where the file system has hard links."""
+    try:
+        os.link(part, final)
+    except FileExistsError as error:
+        raise _exists(asked) from error
+    except OSError:
+        if final.exists():
+            raise _exists(asked) from None
+        part.replace(final)
 
 
 def _refuse_folder(asked: Path, final: Path, *, overwrite: bool, suffix: str) -> None:

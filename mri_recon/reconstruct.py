@@ -21,7 +21,7 @@ from mri_recon.catalog import METHODS, look_up
 from mri_recon.data.sampling import Sampling, choose_mask
 from mri_recon.data.scan import Scan
 from mri_recon.data.smaps import given_maps
-from mri_recon.device import resolve_device, to_device, to_numpy
+from mri_recon.device import in_batches, resolve_device, to_device, to_numpy
 from mri_recon.errors import ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Convergence, Method
 from mri_recon.metrics import Metrics, score
@@ -93,6 +93,8 @@ def reconstruct(
     slices: tuple[int, int] | None = None,
     device: str = "auto",
     residual: bool = False,
+    part: tuple[int, int] | None = None,
+    working_bytes: int | None = None,
     progress: Progress | None = None,
 ) -> Reconstruction:
     """Reconstruct a scan, each slice by itself.
@@ -122,6 +124,11 @@ def reconstruct(
         "auto", "cpu", "cuda" or "mps".
     residual
         Whether to work out `Reconstruction.kspace_residual`.
+    part
+        First slice and one past the last of those of `slices` that are made here, exactly as they would be among the
+        others; without metrics. `mri_recon.batch.parts` puts parts together.
+    working_bytes
+        Memory that slices worked on at once may take together beside the program itself; 640 MiB by default.
     progress
         Called with the number of slices done and to do.
 
@@ -136,12 +143,12 @@ def reconstruct(
     else:
         method_name = method_name_of(method)
     place = resolve_device(device, learned=method.learned)
-    first, stop = check_slices(scan, slices)
+    whole = first, stop = check_slices(scan, slices)
+    if part is not None:
+        first, stop = check_slices(scan, (max(part[0], first), min(part[1], stop)))
     if scan.n_slices == 1:
         scan = replace(scan, kspace=scan.kspace[:])  # read once: it is looked at before it is reconstructed
-    sampling_mask, notes = choose_mask(
-        scan, Sampling.of(mask, acceleration, center_fraction, seed), (first, stop)
-    )
+    sampling_mask, notes = choose_mask(scan, Sampling.of(mask, acceleration, center_fraction, seed), whole)
     if smaps is not None and not method.needs_smaps:
         raise SettingsError(f"Method {method_name} uses no coil maps. Leave the maps out, or use method cs.")
     maps = None if smaps is None else given_maps(smaps, scan)
@@ -150,24 +157,31 @@ def reconstruct(
 
     misfits: list[tuple[float, float]] | None = [] if residual else None
 
-    def one_slice(index: int) -> tuple[NDArray[np.float32], list[Convergence]]:
+    def some_slices(some: tuple[int, int]) -> tuple[NDArray[np.float32], list[Convergence]]:
         reports: list[Convergence] = []
-        own = None if maps is None else np.asarray(maps[index if len(maps) > 1 else 0], np.complex64)[None]
-        return _reconstruct_slice(
-            scan, index, method, sampling_mask.columns, own, place, reports, misfits
+        own = None if maps is None else _maps_of(maps, some)
+        return _reconstruct_slices(
+            scan, some, method, sampling_mask.columns, own, place, reports, misfits
         ), reports
 
-    # No slice's result depends on its neighbours, nor on how many are worked on at once.
-    at_once = 1 if method.learned or place != "cpu" else slices_at_once(scan, stop - first)
-    for index, (one, reports) in enumerate(in_order(one_slice, range(first, stop), at_once)):
+    one_by_one = [(index, index + 1) for index in range(first, stop)]
+    if method.learned and place.startswith("cuda"):
+        results = in_batches(some_slices, (first, stop), place)
+    else:
+        # No slice's result depends on its neighbours, nor on how many are worked on at once.
+        at_once = 1 if method.learned or place != "cpu" else slices_at_once(scan, stop - first, working_bytes)
+        results = in_order(some_slices, one_by_one, at_once)
+    done = 0
+    for some, reports in results:
         if image is None:
-            image = np.empty((stop - first, *one.shape[1:]), dtype=np.float32)
-        image[index] = one[0]
+            image = np.empty((stop - first, *some.shape[1:]), dtype=np.float32)
+        image[done : done + len(some)] = some
+        done += len(some)
         convergence.extend(reports)
         if progress is not None:
-            progress(index + 1, stop - first)
+            progress(done, stop - first)
     assert image is not None  # check_slices leaves at least one
-    target, metrics, unscored = _score(scan, (first, stop), image)
+    target, metrics, unscored = score_image(scan, (first, stop), image) if part is None else (None, None, ())
     return Reconstruction(
         name=scan.name,
         image=image,
@@ -184,17 +198,28 @@ def reconstruct(
     )
 
 
+def _maps_of(maps: Array, some: tuple[int, int]) -> NDArray[np.complex64]:
+    """Those of some slices, of maps for each slice or one slice of them for all."""
+    first, stop = some
+    own = maps[first:stop] if len(maps) > 1 else np.repeat(np.asarray(maps[:1]), stop - first, axis=0)
+    return np.asarray(own, np.complex64)
+
+
 WORKING_BYTES = 640 << 20
 """What slices worked on at once may take together, roughly, beside the program itself."""
 
 
-def slices_at_once(scan: Scan, n_slices: int) -> int:
-    """Slices for which there are both threads and memory: k-space, maps and their copies are ten times k-space."""
-    of_one = 10 * 8 * scan.n_coils * scan.shape[0] * scan.shape[1]
-    return max(1, min(n_threads(), n_slices, WORKING_BYTES // of_one))
+def slice_bytes(scan: Scan) -> int:
+    """What a slice takes while it is worked on: k-space, maps and their copies are ten times k-space."""
+    return 10 * 8 * scan.n_coils * scan.shape[0] * scan.shape[1]
 
 
-def _score(
+def slices_at_once(scan: Scan, n_slices: int, working_bytes: int | None = None) -> int:
+    """Slices for which there are both threads and memory."""
+    return max(1, min(n_threads(), n_slices, (working_bytes or WORKING_BYTES) // slice_bytes(scan)))
+
+
+def score_image(
     scan: Scan, slices: tuple[int, int], image: NDArray[np.float32]
 ) -> tuple[NDArray[np.float32] | None, Metrics | None, tuple[str, ...]]:
     """Target and metrics; a target that cannot be read or scored against is no reason to lose the image."""
@@ -287,9 +312,9 @@ def check_slices(scan: Scan, slices: tuple[int, int] | None) -> tuple[int, int]:
     return first, stop
 
 
-def _reconstruct_slice(
+def _reconstruct_slices(
     scan: Scan,
-    index: int,
+    slices: tuple[int, int],
     method: Method,
     columns: Columns,
     smaps: NDArray[np.complex64] | None,
@@ -297,11 +322,12 @@ def _reconstruct_slice(
     convergence: list[Convergence],
     misfits: list[tuple[float, float]] | None,
 ) -> NDArray[np.float32]:
-    kspace = np.array(scan.kspace[index : index + 1])  # a copy: it is masked and scaled in place
-    if not np.isfinite(kspace).all():
-        raise ScanError(
-            f"{scan.name}, slice {index}: k-space holds NaN or Inf. Export it again, or leave that slice out."
-        )
+    kspace = np.array(scan.kspace[slice(*slices)])  # a copy: it is masked and scaled in place
+    for index, one in enumerate(kspace, slices[0]):
+        if not np.isfinite(one).all():
+            raise ScanError(
+                f"{scan.name}, slice {index}: k-space holds NaN or Inf. Export it again, or leave that slice out."
+            )
     if not columns.all():
         kspace[..., ~columns] = 0
     scale = kspace_scale(kspace, columns)
@@ -314,7 +340,7 @@ def _reconstruct_slice(
     if method.needs_smaps and smaps is not None:
         smaps = to_device(smaps, device)
     elif method.needs_smaps and scan.n_coils > 1 and scan.calibration is not None:
-        apart = np.asarray(scan.calibration[index : index + 1])
+        apart = np.asarray(scan.calibration[slice(*slices)])
         if method.crops_readout:
             apart = crop_readout(apart, scan.crop_shape[0])
         smaps = estimate_maps(to_device(apart, device), (apart != 0).any(axis=(0, 1, 2)))
@@ -326,18 +352,19 @@ def _reconstruct_slice(
     image = method(kspace, mask, smaps if method.needs_smaps else None, convergence.append)
     xp = array_namespace(image)
     if misfits is not None and xp.isdtype(image.dtype, "complex floating"):
-        misfits.append(
-            _misfit(image, kspace, mask, smaps if method.needs_smaps else None, float(scale.max()))
-        )
+        for i in range(len(scale)):
+            own = smaps[i : i + 1] if method.needs_smaps and smaps is not None else None
+            misfits.append(_misfit(image[i : i + 1], kspace[i : i + 1], mask, own, float(scale[i].max())))
     image = center_crop(image, scan.crop_shape)
     # A network's image is real, and may be negative where fastMRI's is.
     magnitude = (
         to_numpy(xp.abs(image) if xp.isdtype(image.dtype, "complex floating") else image) * scale[:, 0]
     )
-    if not np.isfinite(magnitude).all():
-        raise ScanError(
-            f"{scan.name}, slice {index}: the reconstruction is not finite. Look at the scan's values."
-        )
+    for index, one in enumerate(magnitude, slices[0]):
+        if not np.isfinite(one).all():
+            raise ScanError(
+                f"{scan.name}, slice {index}: the reconstruction is not finite. Look at the scan's values."
+            )
     return magnitude.astype(np.float32)
 
 

@@ -26,6 +26,8 @@ FLOORS = {
     "assignments": 1,
     "errors": 1,
     "files": 1,
+    "leftovers": 1,
+    "sharing": 1,
     "solvers": 1,
     "catalog": 2,
     "checkpoint": 2,
@@ -42,6 +44,7 @@ FLOORS = {
     "inspection": 5,
     "evaluation": 6,
     "report": 7,
+    "batch": 7,
     "__main__": 8,
     "cli": 8,
 }

@@ -32,7 +32,7 @@ def test_the_file_appears_at_the_end_under_its_name(tmp_path):
     with atomic_output(final) as part:
         part.write_text("a,b\n")
         assert part.parent == tmp_path
-        assert re.fullmatch(r"\.result\.csv\.\d+-[0-9a-f]+\.part", part.name)
+        assert re.fullmatch(r"\.result\.csv\.[0-9a-f]{8}-\d+-[0-9a-f]{8}\.part", part.name)
         assert not final.exists()
     assert final.read_text() == "a,b\n"
     assert names(tmp_path) == ["result.csv"]
@@ -164,10 +164,11 @@ def test_trouble_with_another_file_is_left_alone(tmp_path):
 
 
 def test_a_failure_to_rename_is_told(tmp_path, monkeypatch):
-    def refuse(self, target):
-        raise PermissionError(errno.EACCES, "Permission denied", str(self), None, str(target))
+    def refuse(part, target):
+        raise PermissionError(errno.EACCES, "Permission denied", str(part), None, str(target))
 
     monkeypatch.setattr(files.Path, "replace", refuse)
+    monkeypatch.setattr(files.os, "link", refuse)
     assert "permission denied" in complaint(tmp_path / "a.csv")
     assert names(tmp_path) == []
 

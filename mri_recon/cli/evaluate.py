@@ -92,8 +92,8 @@ def command(
     from mri_recon.assignments import parse_assignments
     from mri_recon.evaluation.elsewhere import score_reconstructions
     from mri_recon.evaluation.journal import Journal, journal_beside
-    from mri_recon.evaluation.ranks import Ranks
     from mri_recon.evaluation.table import failure_text
+    from mri_recon.sharing.ranks import Ranks
 
     first_rank = Ranks.here().first
     if not first_rank:  # the first one speaks and writes for all that torchrun started
@@ -196,8 +196,8 @@ def _verify(results: Path, data: tuple[Path, ...], digits: int, workers: int, *,
     """Run an evaluation again; say what is not as it was."""
     from dataclasses import asdict
 
-    from mri_recon.evaluation.ranks import Ranks
     from mri_recon.evaluation.verify import verify
+    from mri_recon.sharing.ranks import Ranks
 
     _refuse_idle_options(USED_BY_VERIFY, "is taken from the results that --verify runs again")
     if len(data) > 1:

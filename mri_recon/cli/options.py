@@ -131,6 +131,36 @@ workers = click.option(
     metavar="N",
     help="Processes among which the scans are shared; the results do not depend on it.",
 )
+
+
+class Size(click.ParamType):  # type: ignore[type-arg]  # generic only in newer releases of click
+    """An amount of memory such as ``4G``, in bytes."""
+
+    name = "SIZE"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        from mri_recon.sharing.memory import parse_size
+
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except SettingsError as error:
+            self.fail(str(error), parameter, context)
+
+
+max_memory = click.option(
+    "--max-memory",
+    type=Size(),
+    help="Memory that all processes may take together, such as 4G; fewer slices and workers at once keep within it.  "
+    "[default: no limit]",
+)
+log_file = click.option(
+    "--log-file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Add a line of JSON for each file begun and ended: time, seconds, memory, result or error.",
+)
 overwrite = click.option("--overwrite", is_flag=True, help="Replace outputs that exist.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON on standard output.")
 axes = _chained(

@@ -19,13 +19,13 @@ from mri_recon.evaluation.definitions import checked
 from mri_recon.evaluation.manifest import manifest
 from mri_recon.evaluation.plan import Pair, Plan, plan_of
 from mri_recon.evaluation.processes import events
-from mri_recon.evaluation.ranks import joined
 from mri_recon.evaluation.sources import Scans
 from mri_recon.evaluation.table import Evaluation, failure_text
 from mri_recon.evaluation.work import Event, Outcome
 from mri_recon.methods.base import Method
 from mri_recon.physics.masks import Columns
 from mri_recon.reconstruct import Reconstruction
+from mri_recon.sharing.ranks import joined
 
 OnVolume = Callable[[int, int, Scan, Reconstruction], None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,9 +16,9 @@ from helpers import ROOT
 from small_scans import small_scan
 
 from mri_recon.data.storage import write_scan
-from mri_recon.errors import SettingsError
 from mri_recon.evaluation import processes
 from mri_recon.evaluation.run import evaluate
+from mri_recon.evaluation.work import work_on
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +63,22 @@ def test_two_workers_find_what_one_does(folder, alone):
     assert dict(os.environ) == environment
 
 
-def test_a_worker_that_is_killed_is_an_error_that_says_what_to_do(folder, monkeypatch):
-    monkeypatch.setattr(processes, "_all_of", _die)
-    with pytest.raises(SettingsError, match="Use fewer --workers"):
-        evaluate(folder, ["zero-filled"], workers=2)
+def test_a_worker_that_is_killed_costs_its_scan_alone(folder, alone, monkeypatch):
+    monkeypatch.setattr(processes, "_all_of", _die_over_b)
+    found = evaluate(folder, ["zero-filled", "sense"], metrics=["residual"], workers=2)
+    assert [v.file for v in found.volumes] == ["a.h5", "a.h5", "d.h5", "d.h5"]
+    kept = [row for row in json.loads(alone.json())["volumes"] if row["file"] != "b.h5"]
+    assert untimed(json.loads(found.json()))["volumes"] == untimed({"volumes": kept})["volumes"]
+    reasons = dict(found.failures)
+    assert list(reasons) == ["b.h5", "c.h5", "e.h5"]
+    assert "its worker process was killed (SIGKILL)" in reasons["b.h5"]
+    assert "Use fewer --workers" in reasons["b.h5"]
 
 
-def _die(source, plan):
-    os._exit(9)
+def _die_over_b(plan, source):
+    if source.name == "b.h5":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return list(work_on(source, plan))
 
 
 def under_torchrun(arguments, cwd):

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
 
+from mri_recon.errors import SettingsError
+
 Value = TypeVar("Value")
 
 
@@ -24,11 +26,28 @@ class Ranks:
 
     @classmethod
     def here(cls) -> Ranks:
-        """As the environment says."""
+        """As the environment says.
+
+        Raises
+        ------
+        SettingsError
+            RANK is not below WORLD_SIZE.
+        """
         size = os.environ.get("WORLD_SIZE", "")
-        if "RANK" not in os.environ or not size.isdigit() or int(size) < 2:
+        rank = os.environ.get("RANK", "")
+        if not rank.isdigit() or not size.isdigit() or int(size) < 2:
             return cls()
-        return cls(int(os.environ["RANK"]), int(size))
+        if int(rank) >= int(size):
+            raise SettingsError(
+                f"RANK {rank} of WORLD_SIZE {size}: expected 0 to {int(size) - 1}. Correct it, or unset both where one "
+                "process does all."
+            )
+        return cls(int(rank), int(size))
+
+    @property
+    def hear_each_other(self) -> bool:
+        """Whether they can exchange values: torchrun says where they meet."""
+        return self.size > 1 and "MASTER_ADDR" in os.environ
 
     @property
     def first(self) -> bool:
