@@ -299,17 +299,17 @@ def simulate(
     for done, (one, made) in enumerate(
         zip(planned, in_order(make, planned, n_threads()), strict=True), start=1
     ):
+        written = False
         if isinstance(made, MriReconError):
             found.failures.append((one.path.name, str(made)))
             if len(found.failures) == len(planned):
                 raise made
         else:
             found.files.append(one.path)
-            if made is not None:
-                write_scan(one.path, made, overwrite=overwrite)
-                found.made.append(one.path)
+            written = made is not None and _written(settings, one, made, overwrite)
+            found.made.extend([one.path] if written else [])
         if on_scan is not None:
-            on_scan(done, len(planned), one.path, isinstance(made, Scan))
+            on_scan(done, len(planned), one.path, written)
     return found
 
 
@@ -397,3 +397,14 @@ def _resolved(
     kspace = band(images, *shape)
     kspace *= np.float32(np.sqrt(shape[0] * shape[1] / (images.shape[-2] * images.shape[-1])))
     return kspace
+
+
+def _written(settings: Simulation, one: Planned, scan: Scan, overwrite: bool) -> bool:
+    """Write a scan, unless another process that makes the same set was quicker."""
+    try:
+        write_scan(one.path, scan, overwrite=overwrite)
+    except OutputError:
+        if overwrite or not _is_there(settings, one):
+            raise
+        return False
+    return True

@@ -80,11 +80,16 @@ def test_two_workers_write_what_one_process_does_and_a_log(capsys, folder, alone
     [(signal.SIGKILL, "was killed (SIGKILL)"), (signal.SIGSEGV, "crashed (SIGSEGV)"), (3, "exit code 3")],
 )
 def test_a_worker_that_dies_costs_its_file_alone(capsys, folder, alone, tmp_path, monkeypatch, how, words):
-    monkeypatch.setattr(batch_run, "all_of", {signal.SIGKILL: _killed, signal.SIGSEGV: _crashed, 3: _left}[how])
+    monkeypatch.setattr(
+        batch_run, "all_of", {signal.SIGKILL: _killed, signal.SIGSEGV: _crashed, 3: _left}[how]
+    )
     arguments = ["reconstruct", folder / "scans", "-o", tmp_path / "out", *METHOD, "--workers", 2]
     outcome = run(capsys, *arguments)
     assert outcome.code == 1
-    assert f"Warning: b.h5: its worker process {'ended by itself with ' if how == 3 else ''}{words}" in outcome.err
+    assert (
+        f"Warning: b.h5: its worker process {'ended by itself with ' if how == 3 else ''}{words}"
+        in outcome.err
+    )
     assert "2 of 4 failed: b.h5, bad.h5" in outcome.err
     whole = {name: sha for name, sha in alone.items() if not name.startswith("b.")}
     assert contents(tmp_path / "out") == whole  # nothing half-written either
@@ -129,7 +134,14 @@ def test_a_preview_that_is_missing_is_drawn(capsys, folder, alone, tmp_path):
 
 
 def test_a_log_that_cannot_be_written(capsys, folder, tmp_path):
-    arguments = ["reconstruct", folder / "scans", "-o", tmp_path / "out", "--log-file", tmp_path / "no" / "log"]
+    arguments = [
+        "reconstruct",
+        folder / "scans",
+        "-o",
+        tmp_path / "out",
+        "--log-file",
+        tmp_path / "no" / "log",
+    ]
     assert_one_line(run(capsys, *arguments), "no/log", "Create the folder first")
 
 
@@ -155,7 +167,9 @@ def test_what_many_files_share_is_said_three_times(capsys, tmp_path):
     for number in range(6):
         mask = [i % 4 == 0 or 12 < i < 20 for i in range(32)]
         write_scan(tmp_path / "scans" / f"{number}.h5", replace(scan, name=f"{number}.h5", mask=mask))
-    outcome = run(capsys, "reconstruct", tmp_path / "scans", "-o", tmp_path / "out", "--method", "zero-filled")
+    outcome = run(
+        capsys, "reconstruct", tmp_path / "scans", "-o", tmp_path / "out", "--method", "zero-filled"
+    )
     assert outcome.code == 0
     assert outcome.err.count("it is used as acquired") == 4
     assert "The same of 3 more: The scan carries a mask" in outcome.err

@@ -251,7 +251,8 @@ def _write(path: Path, blocks: Iterator[NDArray[Any]], shape: tuple[int, ...], o
     data, header = path.with_suffix(".cfl"), path.with_suffix(".hdr")
     dims = [1] * _N
     dims[_SLICE], dims[_COIL], dims[_READ], dims[_PHASE] = shape
-    with atomic_output(header, overwrite=overwrite) as text, atomic_output(data, overwrite=overwrite) as part:
+
+    def fill(part: Path, text: Path) -> None:
         text.write_text(f"# Dimensions\n{' '.join(map(str, dims))} \n", encoding="ascii")
         with part.open("wb") as file:
             for i, block in enumerate(blocks):
@@ -261,3 +262,22 @@ def _write(path: Path, blocks: Iterator[NDArray[Any]], shape: tuple[int, ...], o
                     )
                 # Column-major: the readout runs fastest, the coil slowest.
                 file.write(np.ascontiguousarray(block.transpose(0, 2, 1), dtype="<c8").tobytes())
+
+    # Killed at any moment, this leaves no pair of which one half belongs to another volume. Where no cfl is there, the
+    # hdr, worth nothing by itself, takes its name first; else it is away while the cfl is exchanged.
+    if not (overwrite and data.exists()):
+        with (
+            atomic_output(data, overwrite=overwrite) as part,
+            atomic_output(header, overwrite=overwrite or not data.exists()) as text,
+        ):
+            fill(part, text)
+        return
+    before = header.read_bytes() if header.exists() else None
+    try:
+        with atomic_output(header, overwrite=True) as text, atomic_output(data, overwrite=True) as part:
+            fill(part, text)
+            header.unlink(missing_ok=True)
+    except BaseException:
+        if before is not None and not header.exists():
+            header.write_bytes(before)
+        raise
