@@ -124,7 +124,8 @@ def side_by_side(example: Example) -> NDArray[np.uint8]:
     """Zero-filled, the network's image, the target, and five times the network's error, on the target's scale."""
     shown = (example.zero_filled, example.image, example.target, 5 * np.abs(example.image - example.target))
     scale = 255 / (float(example.target.max()) or 1.0)
-    return np.hstack([np.clip(image * scale, 0, 255).astype(np.uint8) for image in shown])
+    # What has become no number is black: the step that finds it out, and stops the run, is yet to come.
+    return np.hstack([np.clip(np.nan_to_num(image * scale), 0, 255).astype(np.uint8) for image in shown])
 
 
 def write_picture(path: Any, picture: NDArray[np.uint8]) -> None:
