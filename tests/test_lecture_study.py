@@ -216,7 +216,7 @@ def test_tables_and_curves_show_every_cell(tmp_path):
     assert "| all | a | **0.2** |" in grid_table(found)
     assert len(grid_table(found).splitlines()) == 2 + 4
     assert at_the_edge(study, found) == []
-    assert at_the_edge(study, [cell("a", 0.1, [0.9]), *found[1:]]) == [
+    assert at_the_edge(study, [cell("a", 0.1, [0.9, 0.9]), *found[1:]]) == [
         "a (all) is best at 0.1, the edge of its grid."
     ]
     write_figure(tmp_path / "t.png", study, found)
