@@ -1,19 +1,22 @@
 """Samples per second of training: ours against fastMRI's U-Net and data pipeline in plain PyTorch.
 
     scripts/benchmark_training                       # 32 channels, 640 × 368 k-space, 320 × 320 targets
+    scripts/benchmark_training --width 320           # nothing to crop: both convolve the same pixels
     scripts/benchmark_training --quick               # small, to see that it runs
     scripts/benchmark_training --compile             # ours with torch.compile
     scripts/benchmark_training --device cuda --precision bfloat16 --batch-size 8
 
 Ours is `mri_recon.train` itself, files to weights: reading, masks, batches, U-Net with group normalisation, loss,
-clipping, Adam. After each of its steps the peer takes one of its own, in the same process: times are of pairs of
-steps that follow one another, and the ratio is the median over the pairs. The first steps of both are not counted.
+clipping, Adam. After each of its steps the peer takes one of its own, in a process of its own, that shares no setting
+with ours: times are of pairs of steps that follow one another, and the ratio is the median over the pairs. The first
+steps of both are not counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -21,6 +24,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +54,14 @@ def main() -> int:
 def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
     import torch
     from benchmarks.output import _cpu_model
-    from benchmarks.plain_unet import plain_steps
 
     from mri_recon.training.config import load_config
     from mri_recon.training.loop import train
+    from mri_recon.training.memory import keep_freed_memory
 
     torch.set_num_threads(asked.threads)
-    height, width, size = (64, 48, 32) if asked.quick else (640, 368, 320)
+    keep_freed_memory()  # as `mri-recon train` does
+    height, width, size = (64, 48, 32) if asked.quick else (640, asked.width, 320)
     channels, levels = (8, 2) if asked.quick else (32, 4)
     n_steps = WARM_UP + asked.steps
     device = torch.device(asked.device)
@@ -73,26 +78,31 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "output": {"folder": str(folder / "run")},
         },
     )  # fmt: skip
-    peer = plain_steps(
-        sorted((folder / "scans" / "train").glob("*.h5")),
-        channels=channels,
-        levels=levels,
-        batch_size=asked.batch_size,
-        workers=asked.workers,
-        device=device,
-    )
+    settings = {
+        "channels": channels, "levels": levels, "batch_size": asked.batch_size, "workers": asked.workers,
+        "device": asked.device,
+    }  # fmt: skip
+    spawned = multiprocessing.get_context("spawn")
+    peer, peers_end = spawned.Pipe()
+    paths = sorted((folder / "scans" / "train").glob("*.h5"))
+    process = spawned.Process(target=take_steps, args=(peers_end, paths, settings, asked.threads))
+    process.start()
+    peers_end.close()
     seconds: dict[str, list[tuple[float, float]]] = {"ours": [], "peer": []}
     since = [now()]
 
     def peers_turn(event: Any) -> None:
         if event.stage == "step":
             seconds["ours"].append(elapsed(since[0]))
-            start = now()
-            next(peer)
-            seconds["peer"].append(elapsed(start))
+            peer.send("step")
+            seconds["peer"].append(peer.recv())
         since[0] = now()
 
-    train(config, device=asked.device, progress=peers_turn)
+    try:
+        train(config, device=asked.device, progress=peers_turn)
+    finally:
+        peer.close()
+        process.join()
     kept = {name: times[WARM_UP:] for name, times in seconds.items()}
 
     def ratios(which: int) -> list[float]:
@@ -116,6 +126,23 @@ def measure(asked: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "ratio_range": [min(ratios(0)), max(ratios(0))],
         "processor_ratio": statistics.median(ratios(1)),
     }
+
+
+def take_steps(connection: Connection, paths: list[Path], settings: dict[str, Any], threads: int) -> None:
+    """The peer's process: a step whenever it is asked for one, answered by its wall and processor seconds."""
+    import torch
+    from benchmarks.plain_unet import plain_steps
+
+    torch.set_num_threads(threads)
+    steps = plain_steps(paths, **(settings | {"device": torch.device(settings["device"])}))
+    while True:
+        try:
+            connection.recv()
+        except EOFError:
+            return
+        start = now()
+        next(steps)
+        connection.send(elapsed(start))
 
 
 def now() -> tuple[float, float]:
@@ -152,6 +179,13 @@ def _arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--steps", type=int, default=10, metavar="N", help="pairs of steps that count (default 10)")
     add("--batch-size", type=int, default=1, metavar="N", help="slices a step, of both (default 1)")
+    add(
+        "--width",
+        type=int,
+        default=368,
+        metavar="N",
+        help="columns of k-space (default 368); targets have 320",
+    )
     add("--threads", type=int, default=2, metavar="N", help="threads of both (default 2)")
     add(
         "--workers",

@@ -78,7 +78,9 @@ def command(
         )
 
     from mri_recon.training.loop import train
+    from mri_recon.training.memory import keep_freed_memory
 
+    keep_freed_memory()
     with ExitStack() as bar:
         try:
             result = train(
