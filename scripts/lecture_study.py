@@ -17,7 +17,6 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,24 +53,14 @@ def main(arguments: list[str] | None = None) -> int:
 def study(asked: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     """Do one study, write its table and curves, and return its figures by cell."""
     from lecture.figures import write_figure
-    from lecture.plan import Run, load_study, runs
+    from lecture.plan import load_study, runs
     from lecture.running import carry_out, finished
-    from lecture.summary import Cell, at_the_edge, best, best_table, cells, grid_table
-
-    def done(plan: Sequence[Run]) -> list[Cell]:
-        carry_out(plan, asked.output, asked.jobs, _say)
-        return cells((run, outcome) for run in plan if (outcome := finished(asked.output, run)) is not None)
+    from lecture.summary import at_the_edge, best_table, cells, grid_table
 
     described = load_study(asked.configs, name)
     plan = list(runs(asked.configs, name, asked.seeds))
-    if described.rates_by_first_seed:
-        found = done([run for run in plan if run.seed == plan[0].seed])
-        plan = [
-            run
-            for run in plan
-            if run.seed == plan[0].seed or run.rate == best(found, run.panel, run.arm).rate
-        ]
-    found = done(plan)
+    carry_out(plan, asked.output, asked.jobs, _say)
+    found = cells((run, outcome) for run in plan if (outcome := finished(asked.output, run)) is not None)
     edges = "".join(f"\n{line}" for line in at_the_edge(described, found))
     text = f"## {described.title}\n\n{best_table(described, found)}\n{edges}\n\n{grid_table(found)}\n"
     (asked.output / f"{name}.md").write_text(text, encoding="utf-8")

@@ -23,7 +23,7 @@ def write_figure(path: Path, study: Study, found: Sequence[Cell]) -> None:
     """
     from matplotlib.figure import Figure
 
-    many_rates = max(len(arm.rates) for arm in study.arms) > 2  # else there is nothing to draw over
+    many_rates = max(len(arm.rates) for arm in study.arms) > 2
     measures = {"loss": "training loss", "ssim": "validation SSIM", "psnr": "validation PSNR (dB)"}
     n_columns = len(measures) + many_rates
     size = (3.3 * n_columns, 2.9 * len(study.panels))

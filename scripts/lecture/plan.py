@@ -24,13 +24,9 @@ STUDIES = ("optimizers", "norms")
 
 
 class Panel(Settings):
-    """Runs that are compared with one another, and what they have in common beyond the whole study.
-
-    `rates` are in place of each arm's own.
-    """
+    """Runs that are compared with one another, and what they have in common beyond the whole study."""
 
     name: str
-    rates: tuple[float, ...] = ()
     changes: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
@@ -38,15 +34,14 @@ class Arm(Settings):
     """One of the things compared, with the learning rates at which it is tried."""
 
     name: str
-    rates: tuple[float, ...] = ()
+    rates: tuple[float, ...]
     changes: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 class Study(Settings):
     """Every arm in every panel, at every rate, with every seed.
 
-    `reference` names the arm that the others are held against. With `rates_by_first_seed` the first seed alone is tried
-    at every rate, and the others at the rate that was best for it, arm by arm.
+    `reference` names the arm that the others are held against.
     """
 
     title: str
@@ -54,7 +49,6 @@ class Study(Settings):
     seeds: tuple[int, ...]
     panels: tuple[Panel, ...]
     arms: tuple[Arm, ...]
-    rates_by_first_seed: bool = False
 
 
 class Data(Settings):
@@ -117,7 +111,7 @@ def runs(folder: Path, name: str, seeds: Sequence[int] | None = None) -> Iterato
     """The runs of a study, all of one seed before any of the next: stopped early, it lacks the last seeds alone."""
     study, data = load_study(folder, name), load_data(folder)
     for seed, panel, arm in product(seeds or study.seeds, study.panels, study.arms):
-        for rate in panel.rates or arm.rates:
+        for rate in arm.rates:
             changes = merged(merged(panel.changes, arm.changes), {"optimizer": {"lr": rate}})
             changes = merged(changes, {"training": {"seed": seed}})
             config = load_config(folder / "training.toml", changes)
