@@ -123,4 +123,5 @@ def _print(results: list[dict[str, Any]]) -> None:
         warn("Some slices stopped before they converged; raise --set iterations=… to go on.")
     if VERBOSITY.verbose:
         for r in results:
-            detail(f"{r['file']}: settings {r['settings']}, iterations {r['iterations']}")
+            took = "" if r["iterations"] is None else f", iterations {r['iterations']}"
+            detail(f"{r['file']}: settings {r['settings']}{took}")

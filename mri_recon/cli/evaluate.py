@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,7 +131,7 @@ def command(
             say(
                 f"Going on: what was finished before is taken from {journal.folder} where nothing has changed."
             )
-        with progress("evaluating") as update:
+        with progress("evaluating") as update, _told_what_is_kept(journal is not None):
 
             def on_progress(done: int, total: int, outcome: Any) -> None:
                 score = outcome.score
@@ -177,6 +179,19 @@ def command(
     for file, reason in found.failures:
         warn(failure_text(file, reason))
     return 1 if found.failures else 0
+
+
+@contextmanager
+def _told_what_is_kept(anything: bool) -> Iterator[None]:
+    """Ctrl-C says what becomes of the scores there are: without a file for results they are nowhere."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if anything:
+            raise
+        raise KeyboardInterrupt(
+            "Interrupted; nothing is kept. With -o results.json what is finished is, and the same command goes on."
+        ) from error
 
 
 def show(found: Evaluation) -> None:

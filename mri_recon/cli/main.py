@@ -94,7 +94,7 @@ def main() -> None:
     except (MriReconError, click.ClickException) as error:
         _fail(error.format_message() if isinstance(error, click.ClickException) else str(error), error)
     except (KeyboardInterrupt, click.Abort) as error:
-        _fail("Interrupted; what was finished is kept.", error, code=130)
+        _fail(str(error) or "Interrupted; what was finished is kept.", error, code=130)
     except MemoryError as error:
         _fail(
             "Out of memory. Use fewer slices (--slices), close other programs, or use a larger machine.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,25 @@ class Volume:
 
     name: str
     files: tuple[Path, ...]
+
+    def sha256(self) -> str:
+        """Of what its files hold, so that an image that was changed is not taken for the one before.
+
+        Raises
+        ------
+        ScanError
+            A file cannot be read.
+        """
+        digest = hashlib.sha256()
+        for path in self.files:
+            try:
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+            except OSError as error:
+                raise ScanError(
+                    f"{one_line(path)} cannot be read: {one_line(error.strerror or error)}. Check its permissions."
+                ) from error
+        return digest.hexdigest()
 
     def read(self) -> NDArray[np.float32]:
         """Magnitudes `(slice, height, width)`, peak 1; anterior is up and the patient's right is on the left.

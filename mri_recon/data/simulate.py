@@ -22,7 +22,7 @@ from mri_recon.data.phantom import KINDS as PHANTOMS
 from mri_recon.data.phantom import clean_slices
 from mri_recon.data.scan import Header, Scan
 from mri_recon.data.storage import reconstruction_attributes, write_scan
-from mri_recon.data.synthetic import FINER, Coils, band, drawing, grid, smooth_phase
+from mri_recon.data.synthetic import FINER, Coils, drawing, grid, resolved, smooth_phase
 from mri_recon.errors import MriReconError, OutputError, ScanError, SettingsError, suggestion
 from mri_recon.files import make_folder, one_line
 from mri_recon.physics.fourier import ifftc, rss_images
@@ -31,6 +31,9 @@ from mri_recon.solvers.threads import in_order, n_threads
 
 KINDS = (*PHANTOMS, "synthetic", "mixed")
 SPLITS = ("train", "val", "test")
+
+GENERATOR = 2
+"""Raised when the same settings make other bytes than before: a set is not taken up with scans of another kind."""
 
 _OBJECT = 0.1
 """Fraction of the brightest above which a pixel counts as the object's, for the signal-to-noise ratio."""
@@ -317,8 +320,10 @@ def _stamp(settings: Simulation, split: str, index: int, volume: Volume | None) 
     """What a scan was made of, as JSON: the same settings, the same text."""
     values = asdict(settings) | {
         "source": None if volume is None else volume.name,
+        "source_sha256": None if volume is None else volume.sha256(),
         "split": split,
         "index": index,
+        "generator": GENERATOR,
     }
     values["snr"] = [str(value) for value in settings.snr]  # infinity is no JSON
     return json.dumps(values, sort_keys=True)
@@ -372,7 +377,7 @@ def _clean_slices(
     for image in images:
         thing = (image * phase)[None]
         both = np.concatenate([thing, thing * on_object])
-        kspace = _resolved(both, out, settings.oversampling)
+        kspace = resolved(both, out, settings.oversampling)
         yield CleanSlice(kspace[1:], ifftc(kspace[0]), smaps)
 
 
@@ -381,22 +386,6 @@ def _positions(shape: tuple[int, int], oversampling: int) -> Any:
     rows = oversampling * shape[0]
     y, x = (np.arange(rows) - rows // 2) / shape[0], (np.arange(shape[1]) - shape[1] // 2) / shape[1]
     return y.astype(np.float32)[:, None], x.astype(np.float32)[None, :]
-
-
-def _resolved(
-    images: NDArray[np.complex64], shape: tuple[int, int], oversampling: int
-) -> NDArray[np.complex64]:
-    """K-space `shape` of finer images, of the same brightness, over `oversampling` times their field of view."""
-    height, width = images.shape[-2:]
-    if oversampling > 1:
-        rows = oversampling * height
-        padded = np.zeros((len(images), rows, width), np.complex64)
-        top = rows // 2 - height // 2
-        padded[:, top : top + height] = images
-        images = padded
-    kspace = band(images, *shape)
-    kspace *= np.float32(np.sqrt(shape[0] * shape[1] / (images.shape[-2] * images.shape[-1])))
-    return kspace
 
 
 def _written(settings: Simulation, one: Planned, scan: Scan, overwrite: bool) -> bool:

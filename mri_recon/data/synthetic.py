@@ -291,6 +291,22 @@ def band(images: NDArray[np.complex64], height: int, width: int) -> NDArray[np.c
     return np.ascontiguousarray(fftc(kspace, axes=(-2,))[..., top : top + height, :])
 
 
+def resolved(
+    images: NDArray[np.complex64], shape: tuple[int, int], oversampling: int
+) -> NDArray[np.complex64]:
+    """K-space `shape` of finer images, of the same brightness, over `oversampling` times their field of view."""
+    height, width = images.shape[-2:]
+    if oversampling > 1:
+        rows = oversampling * height
+        padded = np.zeros((len(images), rows, width), np.complex64)
+        top = rows // 2 - height // 2
+        padded[:, top : top + height] = images
+        images = padded
+    kspace = band(images, *shape)
+    kspace *= np.float32(np.sqrt(shape[0] * shape[1] / (images.shape[-2] * images.shape[-1])))
+    return kspace
+
+
 def _complex_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.complex64]:
     """Real and imaginary part each of standard deviation 1."""
     drawn = rng.standard_normal((*shape, 2), dtype=np.float32)

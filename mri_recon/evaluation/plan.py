@@ -35,6 +35,8 @@ class Plan:
         Definitions besides fastMRI's.
     images
         Whether the images are wanted too, and not the scores alone.
+    mask_file
+        Where the columns of `mask` were read, if from a file.
     """
 
     methods: tuple[Method, ...]
@@ -46,6 +48,7 @@ class Plan:
     metrics: tuple[str, ...] = ()
     images: bool = False
     journal: Path | None = None
+    mask_file: str | None = None
 
     @property
     def cells(self) -> int:
@@ -65,6 +68,7 @@ class Plan:
             "pairs": [list(pair) for pair in self.pairs or ((4.0, 0.08),)],
             "mask": "array" if columns is not None else str(self.mask or "random"),
             **({} if columns is None else {"mask_columns": columns}),
+            **({} if self.mask_file is None else {"mask_file": self.mask_file}),
             "seed": "file name" if self.seed is None else self.seed,
             "slices": list(self.slices) if self.slices else None,
             "device": self.device,
@@ -99,4 +103,6 @@ def plan_of(
 ) -> Plan:
     """A plan, with its sequences frozen, and a mask file read: results must not hang on a file that may change."""
     frozen = None if pairs is None else tuple((a, f) for a, f in pairs)
-    return Plan(tuple(methods), frozen, read_mask(mask) if isinstance(mask, Path) else mask, **others)
+    if isinstance(mask, Path):
+        return Plan(tuple(methods), frozen, read_mask(mask), **others, mask_file=str(mask))
+    return Plan(tuple(methods), frozen, mask, **others)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mri_recon.data.formats.registry import read_scan
+from mri_recon.data.formats.registry import find_raw, read_scan
 from mri_recon.data.scan import Scan
-from mri_recon.data.storage import find_scans
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Scans:
         items = [data] if isinstance(data, str | Path | Scan) else list(data)
         scans = [item for item in items if isinstance(item, Scan)]
         named = [item for item in items if not isinstance(item, Scan)]
-        paths = find_scans(named) if named or not scans else []
+        paths = find_raw(named) if named or not scans else []
         return cls([*scans, *paths], [*(scan.name for scan in scans), *map(str, paths)])
 
     def __len__(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from mri_recon.catalog import MASKS
 from mri_recon.errors import ScanError, SettingsError
 from mri_recon.evaluation.definitions import COLUMNS
 from mri_recon.evaluation.elsewhere import score_reconstructions
@@ -146,7 +146,21 @@ def _places(files: Sequence[Mapping[str, Any]], data: Path | None) -> dict[str, 
     named = [str(f["path"]) for f in files if f["path"]]
     if data is None:
         return {path: Path(path) for path in named}
-    return {path: data / Path(path).name if data.is_dir() else data for path in named}
+    if not data.is_dir():
+        return dict.fromkeys(named, data)
+    # As they lay to one another, if they do here; else by their names alone.
+    together = os.path.commonpath([str(Path(path).absolute().parent) for path in named]) if named else ""
+    places = {}
+    for path in named:
+        below = data / Path(path).absolute().relative_to(together)
+        places[path] = below if below.exists() else data / Path(path).name
+    twice = [place for place in places.values() if list(places.values()).count(place) > 1]
+    if twice:
+        raise SettingsError(
+            f"Several scans of the evaluation are called {one_line(twice[0].name)}. Keep the folders they were in "
+            f"below {one_line(data)}."
+        )
+    return places
 
 
 def _changed_files(manifest: Mapping[str, Any], places: Mapping[str, Path]) -> Iterator[str]:
@@ -199,8 +213,6 @@ def _again(
     own: Any = None
     if mask == "array":
         own = np.array([digit == "1" for digit in settings["mask_columns"]])
-    elif mask not in MASKS:
-        own = Path(mask)
     pairs = [(float(r), None if f is None else float(f)) for r, f in settings["pairs"]]
     slices = settings.get("slices")
     return evaluate(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from mri_recon.data.scan import Scan
 from mri_recon.errors import ScanError
 from mri_recon.inspection.crimes import conjugate_symmetric, masked_already, zero_padded
 from mri_recon.inspection.finding import Finding
 from mri_recon.inspection.noise import noise_findings
 from mri_recon.inspection.rounding import grey_levels, jpeg_blocks, quantised
-from mri_recon.inspection.support import Kspace, strongest_coils
+from mri_recon.inspection.support import Kspace, scale_of, strongest_coils
 from mri_recon.inspection.target import Image, target_mismatch
 
 CRIMES = {
@@ -82,9 +84,14 @@ def examine_slice(scan: Scan, index: int, kspace: Kspace | None = None) -> tuple
     kspace = scan.kspace[one][0] if kspace is None else kspace
     if not kspace.any():
         return ()
+    scale = scale_of(kspace)
+    target = None if scan.target is None else scan.target[one][0]
+    if scale != 1:
+        with np.errstate(over="ignore"):  # a target of quite another scale than its k-space is none of it
+            kspace, target = kspace * scale, None if target is None else target * scale
     findings = examine(
         kspace,
-        None if scan.target is None else scan.target[one][0],
+        target,
         padding=scan.header.padding,
         declared_mask=scan.mask is not None and not bool(scan.mask.all()),
     )

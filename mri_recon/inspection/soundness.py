@@ -22,7 +22,7 @@ from mri_recon.inspection.contradictions import contradictions
 from mri_recon.inspection.cost import Estimate, estimate
 from mri_recon.inspection.find import examine_slice, merge, telling_slices
 from mri_recon.inspection.finding import Finding
-from mri_recon.inspection.support import Kspace, noise_levels
+from mri_recon.inspection.support import Kspace, noise_levels, scale_of
 from mri_recon.physics.coils import rss
 from mri_recon.physics.fourier import ifftc
 from mri_recon.physics.masks import Columns, center_run
@@ -218,13 +218,15 @@ def _look(scan: Scan, slices: Sequence[int]) -> ScanReport:
 
 def _noise(kspace: Kspace) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]], float | None]:
     """Noise of each coil, its signal-to-noise ratio, and that of the combined image; 0 where there is no noise."""
+    scale = scale_of(kspace)
+    kspace = kspace if scale == 1 else kspace * scale
     levels = noise_levels(kspace)
     images = ifftc(kspace)
     bright = np.quantile(np.abs(images).reshape(len(images), -1), 0.99, axis=1)
     snr = np.divide(bright, levels, out=np.zeros_like(bright), where=levels > 0)
     # Weighted by the coils' own brightness, the noise of a sum of squares is a mean of theirs.
     level = float(np.sqrt((levels**2 * bright**2).sum() / max(float((bright**2).sum()), 1e-300)))
-    return levels, snr, float(np.quantile(rss(images), 0.99)) / level if level > 0 else None
+    return levels / scale, snr, float(np.quantile(rss(images), 0.99)) / level if level > 0 else None
 
 
 def _lines(scan: Scan, filled: Columns) -> Lines:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,16 @@ def power(values: Kspace) -> Floats:
     """Squared magnitude."""
     squared: Floats = values.real**2 + values.imag**2
     return squared
+
+
+def scale_of(kspace: Kspace) -> np.float32:
+    """A power of two that brings k-space to about one; 1 for numbers whose squares single precision holds anyway.
+
+    To multiply by it rounds nothing, so that what is told by ratios and by rounding stays the same.
+    """
+    largest = float(max(np.abs(kspace.real).max(), np.abs(kspace.imag).max()))
+    exponent = math.frexp(largest)[1]
+    return np.float32(1 if abs(exponent) <= 20 else math.ldexp(1, -exponent))
 
 
 def empty_margins(kspace: Kspace) -> tuple[tuple[int, int], tuple[int, int]]:

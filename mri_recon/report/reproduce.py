@@ -12,24 +12,30 @@ from mri_recon.catalog import METHODS
 def command(settings: Mapping[str, Any]) -> str | None:
     """The command line of an evaluation; None where none can say it.
 
-    That is so for a mask that was an array in a Python program, methods that are not in the catalog, and settings in
-    which methods differ though they share the key. Scans that a program made stand by their names.
+    That is so for a mask that was an array in a Python program rather than a file, methods that are not in the catalog,
+    and settings in which methods differ though they share the key. Scans that a program made stand by their names.
     """
     methods, mask = settings.get("methods"), str(settings.get("mask") or "random")
-    if not isinstance(methods, Mapping) or mask == "array" or any(name not in METHODS for name in methods):
+    mask_file = settings.get("mask_file")
+    if not isinstance(methods, Mapping) or any(name not in METHODS for name in methods):
+        return None
+    if mask == "array" and mask_file is None:
         return None
     data, seed, slices = (settings.get(key) for key in ("data", "seed", "slices"))
     words = ["mri-recon", "evaluate", *(map(str, data) if isinstance(data, list) else ())]
     for name in methods:
         words += ["--method", name]
-    pairs = settings.get("pairs") or ()
+    # A mask of one's own leaves nothing to draw.
+    pairs = settings.get("pairs") or () if mask_file is None else ()
     if len({fraction is None for _, fraction in pairs}) > 1:
         return None
     for acceleration, fraction in pairs:
         words += ["--acceleration", f"{acceleration:g}"]
         words += [] if fraction is None else ["--center-fraction", f"{fraction:g}"]
-    if mask != "random":
-        words += ["--mask-file" if mask.endswith(".npy") else "--mask", mask]
+    if mask_file is not None:
+        words += ["--mask-file", str(mask_file)]
+    elif mask != "random":
+        words += ["--mask", mask]
     if isinstance(seed, int):
         words += ["--seed", str(seed)]
     if isinstance(slices, Sequence):

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from mri_recon.data.formats.registry import find_raw, read_scan
 from mri_recon.data.phantom import sample_set
 from mri_recon.data.scan import Scan
-from mri_recon.data.storage import find_scans, read_scan
 from mri_recon.errors import ScanError
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.geometry import crop_readout
@@ -214,8 +214,8 @@ def split_folder(settings: DataSettings, seed: int) -> tuple[list[Path], list[Pa
     if not folder.is_dir():
         raise ScanError(f"{folder} is not a folder of scans to train on.")
     if (folder / "train").is_dir() and (folder / "val").is_dir():
-        return find_scans([folder / "train"]), find_scans([folder / "val"])
-    paths = find_scans([folder])
+        return find_raw([folder / "train"]), find_raw([folder / "val"])
+    paths = find_raw([folder])
     if len(paths) < 2:
         raise ScanError(
             f"{folder} holds {len(paths)} scan(s); training needs one to learn from and another to validate "

@@ -15,10 +15,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_recon.data.formats.registry import read_scan
 from mri_recon.data.hdf5 import StoredSlices
 from mri_recon.data.phantom import random_slice
 from mri_recon.data.scan import Scan
-from mri_recon.data.storage import read_scan
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import ScanError
 from mri_recon.physics.coils import rss

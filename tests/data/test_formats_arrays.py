@@ -16,8 +16,10 @@ from mri_recon import read_scan, read_scans, reconstruct
 from mri_recon.data.formats.arrays import Mat, Npy, Npz
 from mri_recon.data.formats.base import ReadOptions
 from mri_recon.data.formats.cfl import Cfl
+from mri_recon.data.formats.convert import convert
 from mri_recon.data.formats.registry import find_raw, read_images
 from mri_recon.data.smaps import given_maps
+from mri_recon.data.storage import write_scan
 from mri_recon.errors import OutputError, ScanError, SettingsError
 
 
@@ -199,3 +201,17 @@ def test_content_decides_not_the_suffix(tmp_path):
     shutil.copy(tmp_path / "a.npy", tmp_path / "a.h5")
     assert np.array_equal(read_scan(tmp_path / "a.h5").kspace[:], small_scan().kspace)
     assert "Leave --axes" in complaint(FORMATS / "kspace.cfl", ReadOptions(axes=("height", "width")))
+
+
+@pytest.mark.parametrize(("asked", "stem"), [("x.1", "x.1"), ("x", "x"), ("x.cfl", "x"), ("x.hdr", "x")])
+def test_a_pair_is_written_where_it_is_said_to_be(tmp_path, asked, stem):
+    """What stands behind a point need not be a suffix."""
+    write_scan(tmp_path / "a.h5", small_scan("a.h5", n_slices=1))
+    done = convert(tmp_path / "a.h5", tmp_path / asked, format="cfl")
+    assert done.outputs == (tmp_path / f"{stem}.cfl",)
+    pair = {path.name for path in tmp_path.iterdir()} - {"a.h5"}
+    assert {f"{stem}.cfl", f"{stem}.hdr"} <= pair
+    assert all(name.startswith(stem) for name in pair)
+    np.testing.assert_array_equal(
+        read_scan(done.outputs[0]).kspace[:], read_scan(tmp_path / "a.h5").kspace[:]
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -192,6 +193,17 @@ class TestDicom:
             assert float(ds.WindowWidth) == pytest.approx(factor * np.percentile(shown, 99.7), rel=1e-6)
             assert float(ds.WindowWidth) >= 100
             assert (f"numbers times {factor:g}" in ds.DerivationDescription) == (factor != 1)
+
+    def test_no_folder_s_name_gets_into_it(self, tmp_path):
+        """Folders can be called after patients; the weights are named by their file."""
+        settings = json.dumps(
+            {"weights": "/home/Jane Doe/run/best.safetensors", "other": "C:\\Doe\\a.bin", "n": 3}
+        )
+        made = replace(images(), attributes={"method": "unet", "settings": settings})
+        for ds in self.series(tmp_path, made):
+            assert "best.safetensors" in ds.DerivationDescription
+            assert '"n": 3' in ds.DerivationDescription
+            assert "Doe" not in str(ds)
 
     @pytest.mark.parametrize("size", [1000.0, 1e-5])
     def test_round_trip(self, tmp_path, size):

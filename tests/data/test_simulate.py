@@ -97,6 +97,26 @@ def test_files_made_otherwise_are_not_taken_for_the_set(tmp_path):
         simulate(Simulation(**SMALL), tmp_path, {"train": 1})
 
 
+def test_scans_of_an_image_that_was_changed_are_not_taken_up(tmp_path, volumes):
+    settings = Simulation(source=volumes / "a", n_slices=1, n_coils=2)
+    (path,) = simulate(settings, tmp_path / "set", {"train": 1}).files
+    before = path.read_bytes()
+    assert simulate(settings, tmp_path / "set", {"train": 1}).made == []
+    picture = np.asarray(Image.open(volumes / "a" / "1.png")).copy()
+    picture[20, 20] ^= 1
+    Image.fromarray(picture).save(volumes / "a" / "1.png")
+    with pytest.raises(OutputError, match="made with other settings"):
+        simulate(settings, tmp_path / "set", {"train": 1})
+    assert path.read_bytes() == before
+
+
+def test_scans_of_another_generator_are_not_taken_up(tmp_path, monkeypatch):
+    simulate(Simulation(**SMALL), tmp_path, {"train": 1})
+    monkeypatch.setattr(module, "GENERATOR", module.GENERATOR + 1)
+    with pytest.raises(OutputError, match="made with other settings"):
+        simulate(Simulation(**SMALL), tmp_path, {"train": 1})
+
+
 @pytest.mark.parametrize("kind", ["head", "synthetic"])
 @pytest.mark.parametrize("snr", [5.0, 30.0])
 def test_the_ratio_of_signal_to_noise_is_the_one_asked_for(kind, snr):

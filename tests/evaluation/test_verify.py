@@ -142,11 +142,27 @@ class TestVerify:
         assert not verify(results).equal
         assert verify(results, tmp_path / "moved").equal
 
+    def test_scans_of_one_name_are_found_in_their_folders(self, folder, tmp_path):
+        """By their names alone, both would be taken for one file."""
+        for site, seed in (("one", 1), ("two", 2)):
+            (folder / site).mkdir()
+            write_scan(folder / site / "same.h5", small_scan("same.h5", n_coils=seed))
+        paths = [folder / "one" / "same.h5", folder / "two" / "same.h5"]
+        results = written(tmp_path / "results.json", evaluate(paths, ["zero-filled"]))
+        folder.rename(tmp_path / "moved")
+        assert verify(results, tmp_path / "moved").equal
+        (tmp_path / "flat").mkdir()
+        (tmp_path / "moved" / "one" / "same.h5").rename(tmp_path / "flat" / "same.h5")
+        with pytest.raises(SettingsError, match=r"Several scans .* called same\.h5"):
+            verify(results, tmp_path / "flat")
+
     def test_masks_of_ones_own(self, folder, tmp_path):
         columns = generate_mask("equispaced", 40, 3, 0.1, seed=1)
         np.save(tmp_path / "m.npy", columns)
         for mask in (columns, tmp_path / "m.npy"):
             found = evaluate(folder / "a.h5", ["zero-filled"], mask=mask)
+            named = str(mask) if mask is not columns else None
+            assert found.settings.get("mask_file") == named
             assert verify(written(tmp_path / "results.json", found)).equal
 
     def test_seed_and_kind_of_mask(self, folder, tmp_path):

@@ -31,6 +31,21 @@ KSPACE = measured_slice()
 SOUND = scan_of(KSPACE, KSPACE * np.float32(0.5))
 
 
+@pytest.mark.parametrize("factor", [1e-30, 1e-12, 1e12, 1e18])
+def test_units_change_nothing_but_the_noise(factor):
+    """K-space in other units, whose squares single precision does not hold."""
+    there = dataclasses.replace(
+        SOUND, kspace=SOUND.kspace * np.float32(factor), target=SOUND.target * np.float32(factor)
+    )
+    usual, report = check_scan(SOUND), check_scan(there)
+    assert (report.status, report.warnings) == ("sound", ())
+    np.testing.assert_allclose(report.noise, np.array(usual.noise) * factor, rtol=1e-4)
+    np.testing.assert_allclose(report.snr, usual.snr, rtol=1e-4)
+    assert report.snr_combined == pytest.approx(usual.snr_combined, rel=1e-4)
+    for found, expected in zip(report.findings, usual.findings, strict=True):
+        assert found.value == pytest.approx(expected.value, rel=1e-3, abs=1e-3), found.crime
+
+
 class TestReport:
     def test_a_sound_scan(self):
         report = check_scan(SOUND)

@@ -267,6 +267,12 @@ class TestCommand:
         assert context.params["center_fraction"] == ()
         assert context.params["mask"] == "magic"
 
+    def test_a_mask_from_a_file_is_named(self):
+        settings = settings_of(ZeroFilled(), mask="array", mask_columns="0110", mask_file="my masks/m.npy")
+        words = shlex.split(command(settings))
+        assert words[words.index("--mask-file") + 1] == "my masks/m.npy"
+        assert not {"--acceleration", "--center-fraction", "--mask"} & set(words)
+
     @pytest.mark.parametrize(
         "settings",
         [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from mri_recon.data.formats.cfl import Cfl
 from mri_recon.data.phantom import sample_scan
 from mri_recon.data.scan import Header
 from mri_recon.data.storage import write_scan
@@ -127,6 +128,16 @@ def test_train_and_val_folders_are_kept_apart(folder):
     training, validation = split_folder(DataSettings(folder=str(folder)), seed=0)
     assert [p.name for p in training] == ["head_0000.h5"]
     assert [p.name for p in validation] == ["head_0001.h5"]
+
+
+def test_scans_of_other_formats_in_a_folder_are_trained_on(tmp_path):
+    """As `reconstruct` takes them; coil maps beside them are no scans."""
+    for index in range(2):
+        Cfl.write_scan(
+            tmp_path / f"{index}.cfl", sample_scan(height=32, width=32, seed=index), overwrite=False
+        )
+    training, validation = split_folder(DataSettings(folder=str(tmp_path)), seed=0)
+    assert sorted(p.name for p in training + validation) == ["0.cfl", "1.cfl"]
 
 
 def test_one_scan_cannot_be_split(folder):

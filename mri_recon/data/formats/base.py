@@ -99,6 +99,11 @@ class Format:
         )
 
     @classmethod
+    def file_for(cls, path: Path) -> Path:
+        """The file that is written where `path` is asked for."""
+        return path
+
+    @classmethod
     def write_scan(cls, path: Path, scan: Scan, *, overwrite: bool) -> tuple[str, ...]:
         """Write a scan; what the format cannot keep comes back, a sentence each."""
         raise OutputError(

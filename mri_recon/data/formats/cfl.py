@@ -47,6 +47,11 @@ class Cfl(Format):
             return path.suffix == ".cfl"
 
     @classmethod
+    def file_for(cls, path: Path) -> Path:
+        """BART's tools name a pair without its suffix: ``scan.1`` is ``scan.1.cfl`` and ``scan.1.hdr``."""
+        return path.with_suffix(".cfl") if path.suffix in cls.suffixes else path.with_name(f"{path.name}.cfl")
+
+    @classmethod
     def read_scans(cls, path: Path, options: ReadOptions) -> tuple[Scan, ...]:
         data, dims = _pair(path)
         _refuse(path, dims, allowed={_READ, _PHASE, _COIL, _SLICE, *_SEVERAL})
@@ -85,7 +90,8 @@ class Cfl(Format):
 
     @classmethod
     def write_scan(cls, path: Path, scan: Scan, *, overwrite: bool) -> tuple[str, ...]:
-        maps = path.with_name(f"{path.with_suffix('').name}_maps.cfl")
+        path = cls.file_for(path)
+        maps = path.with_name(f"{path.stem}_maps.cfl")
         if scan.smaps is None and maps.exists():
             raise OutputError(
                 f"{one_line(maps)} would be taken for the coil maps of {one_line(path)}, and {one_line(scan.name)} "
@@ -110,7 +116,7 @@ class Cfl(Format):
         cls, path: Path, images: Images, options: WriteOptions, *, overwrite: bool
     ) -> tuple[str, ...]:
         pixels = images.pixels[:, None].astype(np.complex64)
-        _write(path, _blocks(pixels, len(pixels)), pixels.shape, overwrite)
+        _write(cls.file_for(path), _blocks(pixels, len(pixels)), pixels.shape, overwrite)
         return lost({"the geometry": images.placed.voxel, "how it was made": images.attributes or None})
 
 

@@ -70,6 +70,7 @@ def convert(
         )
     _refuse_itself(path, target)
     _refuse_false_suffix(target, wanted)
+    target = wanted.file_for(target)
     found = format_of(path)
     if wanted.kspace and found.kspace and not _holds_images(found, path):
         read = read or ReadOptions(remove_oversampling=False, prewhiten=False)

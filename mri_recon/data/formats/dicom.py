@@ -8,6 +8,7 @@ References
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from dataclasses import dataclass
@@ -177,7 +178,7 @@ class _Series:
     def _derivation(self) -> str:
         told = self.images.attributes
         known = [
-            f"{name} {told[name]}"
+            f"{name} {_without_folders(told[name])}"
             for name in ("method", "settings", "lines", "effective_acceleration")
             if name in told
         ]
@@ -235,6 +236,18 @@ class _Series:
         ds.WindowCenter = _decimal(self.white / 2)
         ds.WindowWidth = _decimal(self.white)
         ds.PixelData = self.stored[number].astype("<u2").tobytes()
+
+
+def _without_folders(told: Any) -> str:
+    """What is told of a reconstruction; of a file, such as weights, its name: folders can be called after people."""
+    try:
+        settings = json.loads(told)
+    except (TypeError, ValueError):
+        return str(told)
+    if not isinstance(settings, dict):
+        return str(told)
+    named = (re.split(r"[/\\]", v)[-1] if isinstance(v, str) else v for v in settings.values())
+    return json.dumps(dict(zip(settings, named, strict=True)))
 
 
 def _slice(pydicom: Any, file: Path) -> tuple[Any, NDArray[np.float32]]:
