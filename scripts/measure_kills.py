@@ -29,13 +29,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-for name in (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-):  # read when the libraries are imported; threads do not fork
-    os.environ[name] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 CONFIG = """
 [network]
 channels = 4
@@ -353,6 +346,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print the figures as JSON on standard output")
     chosen = parser.parse_args()
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = (
+            "1"  # before the libraries are imported, which read it: threads do not survive a fork
+        )
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     with tempfile.TemporaryDirectory(prefix="mri-recon-kills-") as folder:
         results = measure(chosen.command or names, chosen.kills, chosen.full, chosen.seed, Path(folder))
     if chosen.json:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mri_recon.data.formats.base import Format, ReadOptions, WriteOptions, lost
 from mri_recon.data.geometry import Placement
 from mri_recon.data.images import Images
-from mri_recon.data.scan import Scan
+from mri_recon.data.scan import Scan, Slices
 from mri_recon.errors import OutputError, ScanError
 from mri_recon.files import atomic_output, one_line
 
@@ -97,9 +97,11 @@ class Cfl(Format):
                 f"{one_line(maps)} would be taken for the coil maps of {one_line(path)}, and {one_line(scan.name)} "
                 "has none. Remove it, or choose another name."
             )
+        if scan.smaps is not None:  # before k-space, which then says that both are there
+            unfinished = not path.with_suffix(".cfl").exists() and _holds(maps, scan.smaps)
+            shape = tuple(scan.smaps.shape)
+            _write(maps, _blocks(scan.smaps, scan.n_slices), shape, overwrite or unfinished)
         _write(path, _blocks(scan.kspace, scan.n_slices), tuple(scan.kspace.shape), overwrite)
-        if scan.smaps is not None:
-            _write(maps, _blocks(scan.smaps, scan.n_slices), tuple(scan.smaps.shape), overwrite)
         return lost(
             {
                 "the header with the geometry": scan.header.xml or scan.header.encoded,
@@ -250,6 +252,17 @@ def _refuse(path: Path, dims: Sequence[int], allowed: set[int]) -> None:
 def _blocks(slices: Any, n_slices: int) -> Iterator[NDArray[np.complex64]]:
     for i in range(n_slices):
         yield np.asarray(slices[i : i + 1])[0]
+
+
+def _holds(path: Path, slices: Slices) -> bool:
+    """Whether a pair holds these very values, as one that a killed conversion left."""
+    try:
+        data, dims = _pair(path)
+        kept = CflSlices(data, dims)
+        same = kept.shape == tuple(slices.shape)
+        return same and all(np.array_equal(kept[i : i + 1], slices[i : i + 1]) for i in range(len(kept)))
+    except ScanError:
+        return False
 
 
 def _write(path: Path, blocks: Iterator[NDArray[Any]], shape: tuple[int, ...], overwrite: bool) -> None:
