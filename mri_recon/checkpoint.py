@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from mri_recon import __version__
 from mri_recon.catalog import FOREIGN_NETWORKS, look_up
 from mri_recon.errors import SettingsError, WeightsError
-from mri_recon.files import atomic_output
+from mri_recon.files import Sink, atomic_output
 from mri_recon.settings import NetworkSettings, network_settings, validated
 
 FORMAT = "mri-recon weights 1"
@@ -201,8 +201,9 @@ def _unpickled(path: Path, what: str, advice: str) -> Any:
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write what a training run needs to go on: tensors, numbers, strings, and containers of them."""
-    with atomic_output(path, overwrite=True) as temporary:
-        torch.save({**state, "format": STATE_FORMAT}, temporary)
+    with atomic_output(path, overwrite=True) as temporary, Sink(temporary, "wb") as sink:
+        torch.save({**state, "format": STATE_FORMAT}, sink)
+        sink.check(path)
 
 
 def load_state(path: Path) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import Any
 
 from mri_recon.errors import OutputError
 from mri_recon.leftovers import clear_leftovers_once, temporary_name
@@ -81,6 +83,40 @@ def check_writable(path: str | Path) -> None:
             file.write(b"x")
     except OSError as error:
         raise output_error(Path(path), error) from error
+
+
+class Sink(FileIO):
+    """A file for a library written in C to write to, which is never told of a failure; `check` tells.
+
+    When a write fails under HDF5 its library keeps the broken file open, tries again as the process ends,
+    and takes it down with a segmentation fault (seen with HDF5 2.0 on a full disk); torch forgets why it failed.
+    """
+
+    failure: BaseException | None = None
+
+    def write(self, buffer: Any, /) -> int:
+        view = memoryview(buffer).cast("B")
+        try:
+            done = 0
+            while done < len(view) and self.failure is None:
+                done += super().write(view[done:])
+        except BaseException as error:  # Ctrl-C here must not reach the library either; `check` passes it on
+            self.failure = error
+        return len(view)
+
+    def truncate(self, size: int | None = None, /) -> int:
+        try:
+            super().truncate(size)
+        except BaseException as error:
+            self.failure = self.failure or error
+        return size or 0
+
+    def check(self, path: Path) -> None:
+        """Raise what was remembered."""
+        if isinstance(self.failure, OSError):
+            raise output_error(path, self.failure) from self.failure
+        if self.failure is not None:
+            raise self.failure
 
 
 @contextmanager

@@ -246,24 +246,22 @@ def look(case: Case, out: Path) -> list[str]:
 
 def kill_at_random(name: str, case: Case, kills: int, rng: random.Random, place: Path) -> Found:
     """Undisturbed, then killed and started again, over and over."""
-    reference = place / "reference"
-    reference.mkdir(parents=True)
-    in_this_process(
-        [*case.arguments(reference), "--quiet"]
-    )  # so that all that is imported on the way is there
+    out = place / "out"  # one name for all, as a run's configuration tells its folder
+    out.mkdir(parents=True)
+    in_this_process([*case.arguments(out), "--quiet"])  # so that all that is imported on the way is there
     times = []
     for _ in range(3):
-        shutil.rmtree(reference)
-        reference.mkdir()
+        shutil.rmtree(out)
+        out.mkdir()
         began = time.perf_counter()
-        code, said = Run(case.arguments(reference)).ended()
+        code, said = Run(case.arguments(out)).ended()
         times.append(time.perf_counter() - began)
         if code:
             raise SystemExit(f"{name} fails undisturbed: {said}")
-    expected = case.compared(reference)
+    expected = case.compared(out)
+    out.rename(place / "reference")
     found = Found(name, round(sorted(times)[1], 3))
     while found.kills < kills and found.finished_before < 4 * kills:
-        out = place / f"killed-{found.kills}-{found.finished_before}"
         out.mkdir()
         delay = rng.uniform(0, found.seconds)
         running = Run(case.arguments(out))
@@ -275,11 +273,9 @@ def kill_at_random(name: str, case: Case, kills: int, rng: random.Random, place:
             shutil.rmtree(out)
             continue
         found.kills += 1
-        hidden = sum(path.name.endswith(".part") for path in out.rglob("*"))
-        found.left_overs_at_kill += hidden
+        found.left_overs_at_kill += sum(path.name.endswith(".part") for path in out.rglob("*"))
         trouble = look(case, out)
-        finished = case.compared(out) == expected if name != "train" else False
-        if not finished:
+        if name == "train" or case.compared(out) != expected:
             code, said = Run(case.restart(out)).ended()
             if code and "has done all of its" not in said:
                 trouble.append(f"the restart ended with {code}: {said[-300:]}")
@@ -298,9 +294,9 @@ def fill_disk(name: str, case: Case, times: int, rng: random.Random, place: Path
 
     reference = place / "reference"
     largest = max(path.stat().st_size for path in final_names(reference))
-    for number in range(times):
+    out = place / "out"
+    for _ in range(times):
         limit = rng.randrange(1, largest)
-        out = place / f"full-{number}"
         out.mkdir()
 
         def prepare(limit: int = limit) -> None:

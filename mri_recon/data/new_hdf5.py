@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -15,41 +14,7 @@ from numpy.typing import NDArray
 
 from mri_recon.data.hdf5 import H5PY_ERRORS, clean
 from mri_recon.errors import OutputError
-from mri_recon.files import atomic_output, one_line, output_error
-
-
-class _Sink(FileIO):
-    """A file that HDF5 writes to and that never tells it of a failure, but remembers.
-
-    When a write fails under HDF5 its library keeps the broken file open, tries again as the process ends,
-    and takes it down with a segmentation fault (seen with HDF5 2.0 on a full disk).
-    """
-
-    failure: BaseException | None = None
-
-    def write(self, buffer: Any, /) -> int:
-        view = memoryview(buffer).cast("B")
-        try:
-            done = 0
-            while done < len(view) and self.failure is None:
-                done += super().write(view[done:])
-        except BaseException as error:  # Ctrl-C here must not reach HDF5 either; `check` passes it on
-            self.failure = error
-        return len(view)
-
-    def truncate(self, size: int | None = None, /) -> int:
-        try:
-            super().truncate(size)
-        except BaseException as error:
-            self.failure = self.failure or error
-        return size or 0
-
-    def check(self, path: Path) -> None:
-        """Raise what was remembered."""
-        if isinstance(self.failure, OSError):
-            raise output_error(path, self.failure) from self.failure
-        if self.failure is not None:
-            raise self.failure
+from mri_recon.files import Sink, atomic_output, one_line
 
 
 @dataclass(frozen=True)
@@ -109,7 +74,7 @@ def create_hdf5(path: str | Path, *, overwrite: bool) -> Iterator[NewFile]:
         As `mri_recon.files.atomic_output`.
     """
     asked = Path(path)
-    with atomic_output(asked, overwrite=overwrite) as part, _Sink(part, "wb+") as sink:
+    with atomic_output(asked, overwrite=overwrite) as part, Sink(part, "wb+") as sink:
         with h5py.File(sink, "w") as file:
             yield NewFile(asked, file, sink.check)
         sink.check(asked)

@@ -216,8 +216,11 @@ def train(
                         info = WeightsInfo(config.network, config.model_dump(mode="json"), at.history[-1])
                         save_weights(folder.best, scored, info)
                     folder.write_metrics(at.history)
-                    checkpoint()
                 records.epoch(example)
+                if (
+                    processes.first
+                ):  # last: killed before, the run goes on within this epoch and misses nothing of it
+                    checkpoint()
 
                 saved_at = time.monotonic()
                 report("epoch", at.epoch, row["loss"])

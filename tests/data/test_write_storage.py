@@ -333,8 +333,8 @@ def test_ctrl_c_inside_a_write_reaches_the_caller_and_not_hdf5(tmp_path, monkeyp
             return super().write(buffer)
 
     # The sink's own `write` calls the next in line, as it calls that of FileIO.
-    sink = type("Sink", (new_hdf5._Sink, Interrupted), {})
-    monkeypatch.setattr(new_hdf5, "_Sink", sink)
+    sink = type("Sink", (new_hdf5.Sink, Interrupted), {})
+    monkeypatch.setattr(new_hdf5, "Sink", sink)
     with pytest.raises(KeyboardInterrupt):
         write_reconstruction(tmp_path / "a.h5", np.ones((4, 32, 32)))
     assert names(tmp_path) == []
