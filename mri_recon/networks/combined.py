@@ -16,9 +16,11 @@ from mri_recon.solvers.cg import conjugate_gradient
 
 SENSE_ITERATIONS = 6
 SENSE_L2_WEIGHT = 0.01
-TV_WEIGHT = 0.01
-"""Relative to the image's brightness: little, for what it leaves is the cascades' to do."""
-TV_ITERATIONS = 20
+TV_WEIGHT = 0.04
+TV_WEIGHT_OF_COILS = -0.75
+"""The weight of one coil, relative to the image's brightness, and the power of the number of coils it falls with: the more
+they say, the less is left to guess. On measured scans at 4× and 8× it is near the best for 1, 2, 4, 7 and 16 coils."""
+TV_ITERATIONS = 40
 TV_TOLERANCE = 1e-3
 
 EPSILON = 1e-6
@@ -132,7 +134,7 @@ def tv_start(kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
             arrays[0],
             arrays[1],
             None if one_coil else arrays[2],
-            weight=TV_WEIGHT,
+            weight=TV_WEIGHT * kspace.shape[1] ** TV_WEIGHT_OF_COILS,
             iterations=TV_ITERATIONS,
             tolerance=TV_TOLERANCE,
         ).x
