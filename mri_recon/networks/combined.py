@@ -18,8 +18,8 @@ SENSE_ITERATIONS = 6
 SENSE_L2_WEIGHT = 0.01
 TV_WEIGHT = 0.04
 TV_WEIGHT_OF_COILS = -0.75
-"""The weight of one coil, relative to the image's brightness, and the power of the number of coils it falls with: the more
-they say, the less is left to guess. On measured scans at 4× and 8× it is near the best for 1, 2, 4, 7 and 16 coils."""
+"""The weight for one coil, relative to the image's brightness, and the power of the number of coils it falls with: the
+more they say, the less is left to guess. On measured scans at 4× and 8× it is near the best for 1, 2, 4, 7 and 16."""
 TV_ITERATIONS = 40
 TV_TOLERANCE = 1e-3
 
