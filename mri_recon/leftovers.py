@@ -22,7 +22,8 @@ _NAME = re.compile(
     r"\.(?P<of>.+)\.(?P<here>[0-9a-f]{8})-(?P<pid>[0-9]+)-[0-9a-f]{8}\.(?P<kind>part|old)", re.S
 )
 
-_cleared: set[Path] = set()
+_cleared: set[tuple[int, Path]] = set()
+"""Folders, and by which process: one that was forked looks for itself."""
 
 
 def temporary_name(final: Path) -> Path:
@@ -47,7 +48,7 @@ def clear_leftovers(folder: Path) -> list[Path]:
 
     A folder that was being replaced when its process was killed gets its earlier content back.
     """
-    _cleared.add(folder)
+    _cleared.add((os.getpid(), folder))
     if os.name != "posix":
         return []  # elsewhere a process cannot be asked whether it is there without ending it
     removed = []
@@ -62,7 +63,7 @@ def clear_leftovers(folder: Path) -> list[Path]:
 
 def clear_leftovers_once(folder: Path) -> None:
     """The same, the first time that this process writes there: a folder may be long, and far away."""
-    if folder not in _cleared:
+    if (os.getpid(), folder) not in _cleared:
         clear_leftovers(folder)
 
 

@@ -1,0 +1,86 @@
+"""Batches of slices on a GPU: as large as fits, and halved where memory runs out all the same."""
+
+from __future__ import annotations
+
+import pytest
+
+from mri_recon.device import MOST_AT_ONCE, in_batches
+from mri_recon.errors import SettingsError
+
+torch = pytest.importorskip("torch")
+
+
+class Gpu:
+    """A GPU of which no more is faked than what is asked: a slice takes one unit, `room` are free."""
+
+    def __init__(self, monkeypatch, *, told, room):
+        self.told, self.room, self.emptied, self.taken = told, room, 0, 0
+        for name in ("reset_peak_memory_stats", "memory_allocated", "memory_reserved"):
+            monkeypatch.setattr(torch.cuda, name, lambda device: 0)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (self.told, 100))
+        monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: self.taken)
+        monkeypatch.setattr(torch.cuda, "empty_cache", self.empty)
+        self.batches = []
+
+    def empty(self):
+        self.emptied += 1
+
+    def work(self, some):
+        n = some[1] - some[0]
+        self.batches.append(n)
+        if n > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.taken = n
+        return list(range(*some))
+
+
+@pytest.mark.parametrize(
+    ("told", "room", "expected"),
+    [
+        (1000, 1000, [1, MOST_AT_ONCE, MOST_AT_ONCE, 7]),
+        (10, 1000, [1, *[8] * 4, 7]),  # four fifths of what is free
+        (1, 1000, [1] * 40),
+        # Another program took memory: halved twice, and what is left is done at that.
+        (20, 5, [1, 16, 8, *[4] * 9, 3]),
+    ],
+)
+def test_every_slice_is_worked_on_in_order(monkeypatch, told, room, expected):
+    gpu = Gpu(monkeypatch, told=told, room=room)
+    done = [index for batch in in_batches(gpu.work, (3, 43), "cuda") for index in batch]
+    assert done == list(range(3, 43))
+    assert gpu.batches == expected
+    assert gpu.emptied == sum(n > room for n in expected)
+
+
+def test_a_slice_that_does_not_fit_is_told(monkeypatch):
+    gpu = Gpu(monkeypatch, told=5, room=0)
+    with pytest.raises(
+        SettingsError, match="One slice does not fit in the free memory of 'cuda'. Use --device cpu"
+    ):
+        list(in_batches(gpu.work, (0, 4), "cuda"))
+    assert gpu.batches == [1]
+
+
+def test_a_batch_gives_what_its_slices_give_one_by_one(monkeypatch):
+    """The pipeline itself, in batches on a CPU that plays a GPU."""
+    import numpy as np
+    from small_scans import small_scan
+
+    from mri_recon import reconstruct as module
+    from mri_recon.methods.unet import UNetMethod
+
+    scan = small_scan("gpu.h5", height=32, width=32, n_slices=5, n_coils=2)
+    expected = module.reconstruct(scan, UNetMethod(), device="cpu")
+    sizes = []
+
+    def batches(work, slices, device):
+        for first, stop in ((0, 1), (1, 4), (4, 5)):
+            sizes.append(stop - first)
+            yield work((first, stop))
+
+    monkeypatch.setattr(module, "resolve_device", lambda name, learned: "cuda")
+    monkeypatch.setattr(module, "to_device", lambda array, device: array)
+    monkeypatch.setattr(module, "in_batches", batches)
+    found = module.reconstruct(scan, UNetMethod(), device="cuda")
+    assert sizes == [1, 3, 1]
+    np.testing.assert_allclose(found.image, expected.image, rtol=1e-4, atol=1e-5 * expected.image.max())
