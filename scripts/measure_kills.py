@@ -34,12 +34,12 @@ CONFIG = """
 channels = 4
 levels = 2
 [generated]
-n_slices = 8
+n_slices = 4
 sizes = [[32, 32]]
 n_coils = [1]
 n_validation_scans = 1
 [training]
-epochs = 3
+epochs = 2
 batch_size = 2
 checkpoint_minutes = 0.0001
 """
@@ -138,8 +138,21 @@ def untimed(folder: Path) -> dict[str, str]:
 
 def trained(folder: Path) -> dict[str, str]:
     """The weights, bit by bit, and the figures of each epoch; of other files their names."""
-    kept = ("best.safetensors", "last.safetensors", "metrics.jsonl", "config.toml")
-    return {name: value if name in kept else "" for name, value in hashes(folder).items()}
+    kept = ("metrics.jsonl", "config.toml")
+    found = {name: value if name in kept else "" for name, value in hashes(folder).items()}
+    return found | {path.name: weights_hash(path) for path in folder.glob("*.safetensors")}
+
+
+def weights_hash(path: Path) -> str:
+    """Hash of the tensors and of what is said of them, which safetensors writes in any order."""
+    from safetensors import safe_open
+
+    digest = hashlib.sha256()
+    with safe_open(path, "numpy") as file:
+        digest.update(json.dumps(file.metadata(), sort_keys=True).encode())
+        for name in sorted(file.keys()):  # not a dict
+            digest.update(name.encode() + file.get_tensor(name).tobytes())
+    return digest.hexdigest()
 
 
 def cases(inputs: Path) -> dict[str, Case]:

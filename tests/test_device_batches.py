@@ -55,7 +55,7 @@ def test_every_slice_is_worked_on_in_order(monkeypatch, told, room, expected):
 def test_a_slice_that_does_not_fit_is_told(monkeypatch):
     gpu = Gpu(monkeypatch, told=5, room=0)
     with pytest.raises(
-        SettingsError, match="One slice does not fit in the free memory of 'cuda'. Use --device cpu"
+        SettingsError, match=r"One slice does not fit in the free memory of 'cuda'. Use --device cpu"
     ):
         list(in_batches(gpu.work, (0, 4), "cuda"))
     assert gpu.batches == [1]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
-import sys
 from pathlib import Path
 
 from mri_recon.errors import SettingsError
@@ -21,7 +21,7 @@ def peak_bytes() -> int:
     """The most memory that this process has had in use so far; 0 where the system does not say."""
     # getrusage would count what the process that started this one had in use.
     told = _told(os.getpid(), "VmHWM")
-    if told or sys.platform != "darwin":
+    if told or platform.system() != "Darwin":
         return told
     import resource
 
