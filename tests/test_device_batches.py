@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+
+import numpy as np
 import pytest
+from small_scans import small_scan
 
 from mri_recon.device import MOST_AT_ONCE, in_batches
 from mri_recon.errors import SettingsError
@@ -63,12 +67,9 @@ def test_a_slice_that_does_not_fit_is_told(monkeypatch):
 
 def test_a_batch_gives_what_its_slices_give_one_by_one(monkeypatch):
     """The pipeline itself, in batches on a CPU that plays a GPU."""
-    import numpy as np
-    from small_scans import small_scan
-
-    from mri_recon import reconstruct as module
     from mri_recon.methods.unet import UNetMethod
 
+    module = importlib.import_module("mri_recon.reconstruct")  # the package has a function of that name
     scan = small_scan("gpu.h5", height=32, width=32, n_slices=5, n_coils=2)
     expected = module.reconstruct(scan, UNetMethod(), device="cpu")
     sizes = []
