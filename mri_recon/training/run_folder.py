@@ -15,6 +15,7 @@ from mri_recon import __version__
 from mri_recon.checkpoint import load_state
 from mri_recon.errors import OutputError, SettingsError
 from mri_recon.files import atomic_output, make_folder, output_error
+from mri_recon.leftovers import clear_leftovers
 from mri_recon.training.config import TrainingConfig, to_toml
 
 # What a resumed run may change; anything else would make it another run.
@@ -61,6 +62,7 @@ class RunFolder:
             There is no state to resume from.
         """
         state = None
+        clear_leftovers(self.path.resolve())  # also of a run that has nothing more to do
         if resume:
             state = load_state(self.state)
             self._check_same_run(state, config)
