@@ -20,6 +20,7 @@ import tempfile
 import threading
 import time
 from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from mri_recon.sharing.memory import parse_size, resident_bytes, size_text  # no
 class Watched:
     """What a command and its workers took: seconds since the start, bytes, processor seconds at each look."""
 
+    began: float = 0.0
     code: int = 0
     seconds: float = 0.0
     looks: list[tuple[float, int, float]] = field(default_factory=list)
@@ -50,7 +52,7 @@ class Watched:
 def watch(arguments: list[str]) -> Watched:
     """Run the command and look at it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    found, began = Watched(), time.perf_counter()
+    found, began = Watched(time.time()), time.perf_counter()
     process = subprocess.Popen([sys.executable, "-m", "mri_recon", *arguments], env=environment)
     ended = threading.Event()
 
@@ -120,15 +122,14 @@ def report_memory(found: Watched, limit: str) -> int:
 def quarters(found: Watched, log: Path) -> None:
     """Throughput, processor time and memory for each quarter of the files."""
     done = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    times = [np.datetime64(line["time"][:-6]) for line in done if line["event"] == "done"]
-    at = np.array([(t - times[0]) / np.timedelta64(1, "s") for t in times])
-    offset = found.seconds - at[-1]
-    looks = np.array(found.looks)
+    times = [datetime.fromisoformat(line["time"]).timestamp() for line in done if line["event"] == "done"]
+    at = np.array(times) - found.began
+    looks = np.array([look for look in found.looks if look[0] <= at[-1]])
     print("| files | files a second | processor ms a file | resident, mean | resident, most |")
     print("|---|---|---|---|---|")
     edges = [len(at) * i // 4 for i in range(5)]
     for first, stop in pairwise(edges):
-        start, end = at[first] + offset, at[stop - 1] + offset
+        start, end = at[first], at[stop - 1]
         part = looks[(looks[:, 0] >= start) & (looks[:, 0] <= end)]
         if len(part) < 2:
             continue
