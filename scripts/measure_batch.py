@@ -138,8 +138,8 @@ def quarters(found: Watched, log: Path) -> None:
             f"| {first}–{stop - 1} | {n / (end - start):.1f} | {1000 * busy / n:.1f} | {size_text(part[:, 1].mean())} "
             f"| {size_text(part[:, 1].max())} |"
         )
-    half = looks[looks[:, 0] > looks[-1, 0] / 2]
-    slope = np.polyfit(half[:, 0] / (half[-1, 0] - half[0, 0]) * len(at) / 2, half[:, 1], 1)[0]
+    half = looks[looks[:, 0] >= at[len(at) // 2]]
+    slope = np.polyfit(np.interp(half[:, 0], at, np.arange(len(at))), half[:, 1], 1)[0]
     print(f"slope over the second half: {slope * 1000 / 2**20:+.2f} MiB per 1,000 files")
 
 
