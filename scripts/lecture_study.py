@@ -38,6 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     from mri_recon.files import make_folder
 
     make_folder(asked.output)
+    from lecture.document import put
+
     results = {name: study(asked, name) for name in STUDIES if name in asked.only}
     if results:
         (asked.output / "results.json").write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
@@ -46,7 +48,10 @@ def main(arguments: list[str] | None = None) -> int:
 
         text = write_closing(trained(asked.configs, asked.output, _say), asked.scan, asked.output)
         (asked.output / "closing.md").write_text(text + "\n", encoding="utf-8")
-        print(f"\nClosing picture: {text}")
+        print(f"\n{text}")
+    if asked.docs:
+        for name in asked.only:
+            put(asked.docs, name, asked.output)
     return 0
 
 
@@ -62,10 +67,10 @@ def study(asked: argparse.Namespace, name: str) -> list[dict[str, Any]]:
     carry_out(plan, asked.output, asked.jobs, _say)
     found = cells((run, outcome) for run in plan if (outcome := finished(asked.output, run)) is not None)
     edges = "".join(f"\n{line}" for line in at_the_edge(described, found))
-    text = f"## {described.title}\n\n{best_table(described, found)}\n{edges}\n\n{grid_table(found)}\n"
+    text = f"{best_table(described, found)}\n{edges}\n\nEvery rate:\n\n{grid_table(found)}\n"
     (asked.output / f"{name}.md").write_text(text, encoding="utf-8")
     write_figure(asked.output / f"{name}.png", described, found)
-    print(f"\n{text}", flush=True)
+    print(f"\n{described.title}\n\n{text}", flush=True)
     return [
         {
             "panel": cell.panel,
@@ -107,6 +112,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="N",
         help="runs at a time; default: one a core",
     )
+    add("--docs", type=Path, metavar="FILE", help="put tables and pictures into this page, docs/lecture.md")
     add("--configs", type=Path, default=ROOT / "configs" / "lecture", metavar="FOLDER", help="other studies")
     return parser.parse_args(arguments)
 

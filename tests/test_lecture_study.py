@@ -15,7 +15,7 @@ import pytest
 from helpers import ROOT
 from PIL import Image
 
-from mri_recon.errors import SettingsError
+from mri_recon.errors import OutputError, SettingsError
 from mri_recon.training.config import load_config
 
 CONFIGS = ROOT / "configs" / "lecture"
@@ -222,6 +222,32 @@ def test_tables_and_curves_show_every_cell(tmp_path):
     write_figure(tmp_path / "t.png", study, found)
     with Image.open(tmp_path / "t.png") as picture:
         assert picture.width > 3 * picture.height
+
+
+def test_results_are_put_into_their_place_on_the_page(tmp_path):
+    from lecture.document import put
+
+    page = tmp_path / "docs" / "page.md"
+    page.parent.mkdir()
+    page.write_text("before\n<!-- norms -->\nold\n<!-- /norms -->\nafter\n")
+    (tmp_path / "norms.md").write_text("| \\1 |\n")
+    Image.new("RGB", (30, 20), "white").save(tmp_path / "norms.png")
+    for _ in range(2):
+        put(page, "norms", tmp_path)
+        assert page.read_text().startswith("before\n<!-- norms -->\n\n![norms")
+        assert page.read_text().endswith("| \\1 |\n\n<!-- /norms -->\nafter\n")
+    assert "old" not in page.read_text()
+    with Image.open(tmp_path / "docs" / "images" / "lecture_norms.png") as picture:
+        assert picture.size == (30, 20)
+    with pytest.raises(OutputError, match="no <!-- closing -->"):
+        put(page, "closing", tmp_path)
+
+
+def test_the_page_has_a_place_for_each_part():
+    page = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8")
+    for name in ("optimizers", "norms", "closing"):
+        assert f"<!-- {name} -->\n" in page
+        assert f"<!-- /{name} -->\n" in page
 
 
 @pytest.mark.slow

@@ -55,13 +55,18 @@ class _Convolution(torch.autograd.Function):
         elif ctx.needs_input_grad[0]:
             of_input = conv2d_input(x.shape, weight, gradient, padding=1)  # type: ignore[no-untyped-call]
         if ctx.needs_input_grad[1]:
-            quick = x.dtype == torch.float32 and winograd.suits_weights(*_sizes(x, weight))
+            quick = _takes_kernels(x) and winograd.suits_weights(*_sizes(x, weight))
             of_weight = winograd.weight_gradient(x, gradient) if quick else weight_gradient(x, gradient)
         return of_input, of_weight
 
 
 def _multiplies_less(x: Tensor, weight: Tensor) -> bool:
-    return x.dtype == torch.float32 and winograd.suits(*_sizes(x, weight))
+    return _takes_kernels(x) and winograd.suits(*_sizes(x, weight))
+
+
+def _takes_kernels(x: Tensor) -> bool:
+    """Whether compiled kernels can be used: of single precision, and not in what torch.compile looks through."""
+    return x.dtype == torch.float32 and not torch.compiler.is_compiling()
 
 
 def _sizes(x: Tensor, weight: Tensor) -> tuple[int, int, tuple[int, int, int]]:

@@ -56,5 +56,6 @@ def write_closing(weights: Path, scan_path: Path | None, folder: Path) -> str:
             rows.append([name, f"{result.metrics.psnr:.2f}", f"{result.metrics.ssim:.3f}"])
         images[name] = result.image[0]
     write_comparison(folder / "closing.png", images, target[0], overwrite=True)
-    what = "a generated head" if scan_path is None else f"`{scan_path.name}`, slice {middle}"
-    return f"{what}, {result.mask.n_lines} of {result.mask.columns.size} lines\n\n{markdown(rows)}"
+    what = "A generated head" if scan_path is None else f"`{scan_path.name}`, slice {middle}"
+    lines = f"{result.mask.n_lines} of {result.mask.columns.size} lines"
+    return f"{what}, {lines}; the target first, errors below.\n\n{markdown(rows)}"

@@ -105,6 +105,21 @@ def test_the_layer_of_the_networks_uses_it_in_training(monkeypatch):
     assert used == []  # outside training, and in double precision, the library's own
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's compiler
+def test_torch_compile_gets_operations_that_it_can_look_through(monkeypatch):
+    for name in ("convolve", "input_gradient", "weight_gradient"):
+        monkeypatch.setattr(winograd, name, None)
+    layer = Convolution3x3(64, 64)
+    x, _, gradient = drawn((1, 34, 30), (64, 64))
+    wanted = plain(x, layer.weight.detach(), gradient)
+    ours = x.clone().requires_grad_()
+    out = torch.compile(layer, backend="aot_eager", fullgraph=True)(ours)
+    out.backward(gradient)
+    for found, expected in zip((out.detach(), ours.grad, layer.weight.grad), wanted, strict=True):
+        assert_equal_to(found, expected)
+
+
 @pytest.mark.parametrize("name", ["spread", "gather", "spread_gradient"])
 @pytest.mark.parametrize(("height", "width", "first"), [(5, 2, 0), (6, 4, 1)])
 def test_no_index_of_a_kernel_is_out_of_bounds(name, height, width, first, monkeypatch):
