@@ -136,7 +136,7 @@ def at_the_edge(study: Study, found: Sequence[Cell]) -> list[str]:
     for panel in study.panels:
         for arm in study.arms:
             rate = best(found, panel.name, arm.name).rate
-            if rate in (min(arm.rates), max(arm.rates)):
+            if len(arm.rates) > 1 and rate in (min(arm.rates), max(arm.rates)):
                 said.append(f"{arm.name} ({panel.name}) is best at {rate:g}, the edge of its grid.")
     return said
 
