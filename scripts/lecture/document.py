@@ -26,8 +26,10 @@ def put(page: Path, name: str, results: Path) -> None:
             f"{page} has no <!-- {name} --> … <!-- /{name} --> to put the results between. Add it."
         )
     picture = make_folder(page.parent / "images") / f"lecture_{name}.png"
-    with Image.open(results / f"{name}.png") as whole:  # 64 colours do, in a third of the bytes
-        whole.convert("RGB").quantize(64).save(picture, optimize=True)
+    with Image.open(results / f"{name}.png") as whole:  # a page needs neither every pixel nor every colour
+        shown = whole.convert("RGB")
+        shown.thumbnail((960, 960))
+        shown.quantize(48).save(picture, optimize=True)
     table = (results / f"{name}.md").read_text(encoding="utf-8")
-    shown = f"\n![{name}: what the table below says](images/{picture.name})\n\n{table}\n"
-    page.write_text(place.sub(lambda found: found[1] + shown + found[2], text), encoding="utf-8")
+    part = f"\n![{name}: what the table below says](images/{picture.name})\n\n{table}\n"
+    page.write_text(place.sub(lambda found: found[1] + part + found[2], text), encoding="utf-8")
