@@ -55,7 +55,7 @@ FACADE = "__init__"
 
 LEARNED = {METHODS[name].path.partition(":")[0] for name in LEARNED_METHODS}
 
-HDF5_HOMES = ("data.storage", "data.hdf5", "data.new_hdf5", "data.layout", "data.formats")
+HDF5_HOMES = ("data.storage", "data.hdf5", "data.hdf5_guard", "data.new_hdf5", "data.layout", "data.formats")
 
 FOURIER_HOMES = ("physics.fourier", "physics.columns", "physics.filters")
 """The convention's one home, and where transforms stand between compiled passes that keep to the cache."""

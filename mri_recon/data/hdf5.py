@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_recon.data.hdf5_guard import refuse_implausible_size, refuse_lying_heaps, refuse_odd_type
 from mri_recon.errors import ScanError
 from mri_recon.files import one_line
 
@@ -52,12 +53,14 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     Raises
     ------
     ScanError
-        It is missing, a folder, not HDF5, truncated or not readable.
+        It is missing, a folder, not HDF5, truncated, damaged or not readable.
     """
     _require_hdf5(path)
     with explained(path, "the file"):
         file = _open_unlocked(path)
     with file:
+        with explained(path, "the list of data sets"):
+            refuse_lying_heaps(file, path)
         yield file
 
 
@@ -133,11 +136,13 @@ def find_dataset(file: h5py.File, path: Path, name: str) -> h5py.Dataset | None:
                 f"{one_line(path)}: '{name}' is a {kind}, expected a data set. "
                 "Store the array itself under that name."
             )
+        refuse_odd_type(found.id.get_type(), f"{one_line(path)}: '{one_line(name)}'")
         _ = found.dtype  # raises, here where it is explained, if the type is damaged or unknown to numpy
         if found.external or found.is_virtual:
             raise _elsewhere(path, name)
         if found.shape is None:
             raise ScanError(f"{one_line(path)}: '{name}' is empty. Write the array and try again.")
+        refuse_implausible_size(found, path, name)
         return found
 
 
@@ -303,8 +308,9 @@ def read_attributes(file: h5py.File, path: Path) -> tuple[dict[str, Any], tuple[
         names = list(file.attrs)
     for name in names:
         try:
+            refuse_odd_type(file.attrs.get_id(name).get_type(), "It")
             value = plain(file.attrs[name])
-        except (*H5PY_ERRORS, MemoryError):
+        except (*H5PY_ERRORS, MemoryError, ScanError):
             value = None
         if value is None:
             notes.append(f"Attribute '{one_line(name)}' was left out: it is not a text or a number.")

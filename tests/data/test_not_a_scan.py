@@ -241,16 +241,6 @@ def test_a_broken_chunk_is_named(tmp_path):
     assert "damaged" in message
 
 
-def test_a_size_beyond_memory_shows_when_read(tmp_path):
-    path = tmp_path / "a.h5"
-    with h5py.File(path, "w") as file:
-        data = file.create_dataset("kspace", (2, 10**7, 10**7), "c8", chunks=(1, 100, 100))
-        data[0, :10, :10] = 1
-    scan = read_scan(path)
-    assert scan.shape == (10**7, 10**7)
-    assert "does not fit in memory" in complaint(path, lambda _: scan.kspace[:1])
-
-
 def test_a_file_that_changes_or_goes_meanwhile(tmp_path):
     path = make_file(tmp_path / "a.h5", kspace=random_kspace(3, 8, 8))
     scan = read_scan(path)
