@@ -305,15 +305,25 @@ class Fault:
         return f"{' '.join(self.command.arguments)} → {self.outcome.code}, {'; '.join(self.what)}\n    {self.outcome.err[:600]!r}"
 
 
-def run_all(
-    items: Sequence[Bad], folder: Path, only: Sequence[str] = ()
-) -> tuple[list[Fault], Counter[str], list[Outcome]]:
-    """Run every command on every item; what went wrong, how often each exit code came, and all outcomes."""
-    secret = next(iter(items)).path.parent / "secret" / "secret.h5"
-    found: list[Fault] = []
-    codes: Counter[str] = Counter()
-    outcomes: list[Outcome] = []
+@dataclass
+class Tally:
+    """How often each command ended in each exit code, and the most that any took."""
+
+    codes: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+    peak: int = 0
+
+    def add(self, command: Command, outcome: Outcome) -> None:
+        """Count one command."""
+        self.codes[f"{command.name} {outcome.code}"] += 1
+        self.seconds, self.peak = max(self.seconds, outcome.seconds), max(self.peak, outcome.peak)
+
+
+def run_all(items: Sequence[Bad], folder: Path, tally: Tally, only: Sequence[str] = ()) -> Iterator[Fault]:
+    """Run every command on every item; what was taken wrongly, as it is found."""
+    secret = items[0].path.parent / "secret" / "secret.h5"
     good = folder / "good.h5"
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(secret, good)
     with Worker(folder, secret) as worker:
         for bad in items:
@@ -325,11 +335,9 @@ def run_all(
                 what = faults(bad, command, outcome)
                 if bad.role != "results" and worker.secret_opened():
                     what.append("opened another file")
-                codes[f"{command.name} {outcome.code}"] += 1
-                outcomes.append(outcome)
+                tally.add(command, outcome)
                 if what:
-                    found.append(Fault(bad, command, outcome, what))
-    return found, codes, outcomes
+                    yield Fault(bad, command, outcome, what)
 
 
 def main() -> None:
@@ -343,17 +351,16 @@ def main() -> None:
     folder = asked.folder.resolve()
     items = write_corpus(folder / "corpus", asked.seed)
     chosen = [item for item in items if not asked.kind or any(kind in item.kind for kind in asked.kind)]
-    (folder / "work").mkdir(parents=True, exist_ok=True)
-    found, codes, outcomes = run_all(chosen, folder / "work", asked.command)
-    write = sys.stdout.write
-    for fault in found:
-        write(f"{fault}\n")
-    write(
-        f"{len(chosen)} of {len(items)} bad inputs, {sum(codes.values())} command lines: {dict(sorted(codes.items()))}\n"
+    tally, n_faults = Tally(), 0
+    for fault in run_all(chosen, folder / "work", tally, asked.command):
+        n_faults += 1
+        sys.stdout.write(f"{fault}\n")
+        sys.stdout.flush()
+    sys.stdout.write(
+        f"{len(chosen)} of {len(items)} bad inputs, {tally.codes.total()} commands: {dict(sorted(tally.codes.items()))}; "
+        f"{n_faults} faults; most: {tally.seconds:.1f} s of processor, {tally.peak} MiB\n"
     )
-    slowest, largest = max(o.seconds for o in outcomes), max(o.peak for o in outcomes)
-    write(f"{len(found)} faults; slowest {slowest:.1f} s of processor, largest {largest} MiB\n")
-    sys.exit(bool(found))
+    sys.exit(bool(n_faults))
 
 
 if __name__ == "__main__":

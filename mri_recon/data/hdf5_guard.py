@@ -22,13 +22,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from mri_recon.data.plausible import implausible
 from mri_recon.errors import ScanError
 from mri_recon.files import one_line
 
-LARGE = 64 * 2**20
-"""Bytes up to which nobody is harmed by what a data set claims."""
-MOST_INFLATION = 200
-"""Declared over stored bytes. Deflate reaches 230 to 1030 on nothing but zeros; k-space undersampled 40× reaches about 50."""
 LARGEST_CHUNK = 2**30
 """A chunk is unpacked whole, however little of it is asked for."""
 
@@ -168,7 +165,7 @@ def refuse_implausible_size(data: h5py.Dataset, path: Path, name: str) -> None:
             f"{shown} should take {stored} bytes, the file has {size}. Copy or download it again."
         )
     declared = _product(data.shape) * data.dtype.itemsize
-    if declared > max(LARGE, MOST_INFLATION * stored):
+    if implausible(declared, stored):
         raise ScanError(
             f"{shown} declares {data.shape}, {declared} bytes, of which {stored} are stored: most was never written, or "
             "it is made to fill the memory. Export it again."

@@ -86,7 +86,7 @@ def read_mask(path: Path) -> Columns:
         raise SettingsError(
             f"There is no mask file {path}. Write one with: mri-recon mask --width N -o {path}"
         ) from error
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise SettingsError(
             f"{path} is not a NumPy .npy file of a mask (width,). Write one with numpy.save or mri-recon mask -o."
         ) from error
@@ -165,7 +165,12 @@ def choose_mask(
         mask = _given(scan, sampling.columns)
     else:
         seed: Seed = scan.name if sampling.seed is None else sampling.seed
-        mask = draw_mask(sampling.kind, width, sampling.accelerations, sampling.center_fractions, seed=seed)
+        try:
+            mask = draw_mask(
+                sampling.kind, width, sampling.accelerations, sampling.center_fractions, seed=seed
+            )
+        except SettingsError as error:  # what cannot be drawn depends on the scan's width
+            raise SettingsError(f"{scan.name}: {error}") from error
     columns = mask.columns & acquired
     if not columns.any():
         raise ScanError(

@@ -50,7 +50,7 @@ def _opened(path: Path, scan: Scan) -> Any:
 def _mapped(path: Path) -> Any:
     try:
         found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError) as error:
         raise SettingsError(
             f"{path} cannot be read as coil maps: expected an array (slice, coil, height, width) saved with numpy.save."
         ) from error

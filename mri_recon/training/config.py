@@ -15,9 +15,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import (
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveFloat,
-    PositiveInt,
     SerializeAsAny,
     field_validator,
     model_validator,
@@ -26,6 +24,7 @@ from pydantic import (
 from mri_recon.assignments import merged
 from mri_recon.catalog import MASKS
 from mri_recon.errors import SettingsError, suggestion
+from mri_recon.files import one_line
 from mri_recon.settings import NetworkSettings, Settings, network_settings, validated
 from mri_recon.training.losses import LossName
 from mri_recon.training.optimizers import (
@@ -39,6 +38,14 @@ from mri_recon.training.optimizers import (
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Range = tuple[NonNegativeFloat, NonNegativeFloat]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Workers = Annotated[int, Field(ge=0, le=256)]
+Size = Annotated[int, Field(ge=1, le=4096)]
+Coils = Annotated[int, Field(ge=1, le=256)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+"""Bounds far beyond sense, so that a slip of a key is an error at once and not a machine without memory."""
+
+_LARGEST_POOL = 2**36
 
 
 class DataSettings(Settings):
@@ -76,7 +83,7 @@ class DataSettings(Settings):
     phase: NonNegativeFloat = 0.0
     noise: NonNegativeFloat = 0.0
     intensity: NonNegativeFloat = 0.0
-    workers: NonNegativeInt = 0
+    workers: Workers = 0
 
 
 class GeneratedSettings(Settings):
@@ -103,12 +110,12 @@ class GeneratedSettings(Settings):
     """
 
     images: Literal["heads", "synthetic", "mixed"] = "heads"
-    n_slices: PositiveInt = 300
+    n_slices: Count = 300
     fresh: bool = False
-    sizes: tuple[tuple[PositiveInt, PositiveInt], ...] = ((128, 128),)
-    n_coils: tuple[PositiveInt, ...] = (1, 4)
+    sizes: tuple[tuple[Size, Size], ...] = ((128, 128),)
+    n_coils: tuple[Coils, ...] = (1, 4)
     noise: Range = (0.003, 0.03)
-    n_validation_scans: PositiveInt = 4
+    n_validation_scans: Count = 4
 
     @model_validator(mode="after")
     def _not_empty(self) -> Self:
@@ -117,6 +124,9 @@ class GeneratedSettings(Settings):
         low, high = self.noise
         if not 0 < low <= high:
             raise ValueError("noise to be [least, most], both above 0")
+        largest = max(self.n_coils) * max(height * width for height, width in self.sizes)
+        if not self.fresh and 8 * largest * self.n_slices > _LARGEST_POOL:
+            raise ValueError("images that fit in memory together; make n_slices smaller, or set fresh = true")
         return self
 
 
@@ -184,10 +194,10 @@ class TrainingSettings(Settings):
         A checkpoint is written this often within an epoch, besides the one at its end.
     """
 
-    epochs: PositiveInt = 6
-    batch_size: PositiveInt = 1
-    accumulate: PositiveInt = 1
-    seed: NonNegativeInt = 0
+    epochs: Count = 6
+    batch_size: Count = 1
+    accumulate: Count = 1
+    seed: Seed = 0
     loss: LossName = "l1+ssim"
     ssim_weight: PositiveFloat = 0.1
     clip_norm: NonNegativeFloat = 1.0
@@ -284,6 +294,8 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
             raise SettingsError(f"{path} cannot be read: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError(f"{path} is not TOML: {error}.") from error
+        except (ValueError, RecursionError) as error:  # numbers of thousands of digits, tables within tables
+            raise SettingsError(f"{path} is no configuration: {one_line(error)[:200]}.") from error
     changes = dict(changes or {})
     for table, default in (("network", "unet"), ("optimizer", "adam")):
         before, after = values.get(table), changes.get(table)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scan_files import make_file, random_kspace
 
-from mri_recon.data.hdf5_guard import LARGE
+from mri_recon.data.plausible import LARGE
 from mri_recon.data.storage import read_scan
 from mri_recon.errors import ScanError
 

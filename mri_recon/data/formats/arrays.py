@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from mri_recon.data.formats.base import AXES, Format, ReadOptions, WriteOptions, lost
 from mri_recon.data.images import Images
+from mri_recon.data.plausible import implausible
 from mri_recon.data.scan import Scan
 from mri_recon.errors import OutputError, ScanError, SettingsError
 from mri_recon.files import atomic_output, one_line
@@ -174,6 +176,8 @@ class Npz(_Arrays):
         try:
             # Opened here, as numpy would leave a broken archive open.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+                unpacked = sum(member.file_size for member in archive.zip.infolist())
+                _refuse_inflated(path, unpacked)
                 return {name: archive[name] for name in archive.files}
         except (OSError, ValueError, EOFError, BadZipFile, NotImplementedError) as error:
             raise _broken(path, "an archive of NumPy arrays", error) from error
@@ -214,12 +218,14 @@ class Mat(_Arrays):
 
 
 def _load_mat5(path: Path) -> Mapping[str, NDArray[Any]]:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatReadError
 
     try:
+        stated = sum(math.prod(shape) for _, shape, _ in whosmat(path))
+        _refuse_inflated(path, 8 * stated)
         found = loadmat(path)
-    except MemoryError:
+    except (MemoryError, ScanError):
         raise
     except (
         MatReadError,
@@ -264,6 +270,15 @@ def _load_mat73(path: Path) -> Mapping[str, NDArray[Any]]:
                 values = values[fields[0]] + 1j * values[fields[1]]
             arrays[name] = values.transpose()
     return arrays
+
+
+def _refuse_inflated(path: Path, n_bytes: int) -> None:
+    """Refuse a small file that unpacks to a large one."""
+    if implausible(n_bytes, path.stat().st_size):
+        raise ScanError(
+            f"{one_line(path)} unpacks to {n_bytes} bytes and has {path.stat().st_size}: it is damaged, or made to fill "
+            "the memory. Write it again."
+        )
 
 
 def _broken(path: Path, what: str, error: Exception) -> ScanError:

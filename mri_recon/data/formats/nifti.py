@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ import numpy as np
 from mri_recon.data.formats.base import Format, WriteOptions, extra
 from mri_recon.data.geometry import Placement
 from mri_recon.data.images import Images
+from mri_recon.data.plausible import implausible
 from mri_recon.errors import ScanError
 from mri_recon.files import atomic_output, one_line
 
@@ -37,6 +39,8 @@ class Nifti(Format):
         nibabel = extra("nibabel", "nibabel", path)
         try:
             image = nibabel.load(path)
+            if implausible(math.prod(image.shape) * image.get_data_dtype().itemsize, path.stat().st_size):
+                raise ValueError(f"{image.shape} from {path.stat().st_size} bytes")
             values = np.asarray(image.dataobj)
         except MemoryError:
             raise

@@ -18,6 +18,7 @@ from mri_recon.data.formats.base import ReadOptions
 from mri_recon.data.formats.epi import ghost_phases
 from mri_recon.data.formats.sorting import LinesOfSlice, SortedSlices, n_readout
 from mri_recon.data.header import rewrite_header
+from mri_recon.data.plausible import implausible
 from mri_recon.data.scan import Header, Scan, Vector
 from mri_recon.errors import ScanError
 
@@ -303,6 +304,12 @@ def _lines(
         raise ScanError(
             f"{name}: a readout of {first['n_samples']} samples with its centre at {first['center']} does not fit "
             f"the {height} that the header encodes. Its header and its readouts contradict each other: export it again."
+        )
+    measured, n_coils = int(own["n_samples"].sum()), int(own["n_coils"].max(initial=0))
+    if implausible(8 * n_coils * height * width, 8 * n_coils * measured):
+        raise ScanError(
+            f"{name}: its header encodes {height} × {width} samples, {measured} were measured. "
+            "Its header and its readouts contradict each other: export it again."
         )
     return LinesOfSlice(
         chosen,

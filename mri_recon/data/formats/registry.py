@@ -6,7 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from mri_recon.catalog import FORMATS, look_up
@@ -68,7 +69,8 @@ def read_scans(path: str | Path, options: ReadOptions | None = None) -> tuple[Sc
         raise SettingsError(
             f"{one_line(path)} says itself what its axes are ({found.name}). Leave --axes and --variable out."
         )
-    return found.read_scans(path, options)
+    with _in_memory(path):
+        return found.read_scans(path, options)
 
 
 def read_scan(path: str | Path, options: ReadOptions | None = None) -> Scan:
@@ -97,7 +99,19 @@ def read_images(path: str | Path) -> Images:
         It holds no images.
     """
     path = located(Path(path))
-    return format_of(path).read_images(path)
+    with _in_memory(path):
+        return format_of(path).read_images(path)
+
+
+@contextmanager
+def _in_memory(path: Path) -> Iterator[None]:
+    """Name the file that did not fit."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ScanError(
+            f"{one_line(path)} does not fit in memory, or is damaged and says so. Cut it into smaller files."
+        ) from error
 
 
 def find_raw(paths: Iterable[str | Path]) -> list[Path]:

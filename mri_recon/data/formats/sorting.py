@@ -75,9 +75,14 @@ class SortedSlices:
         if not isinstance(index, slice):
             raise TypeError(f"expected a slice such as [3:4], got {index!r}")
         wanted = range(len(self.lines))[index]
-        out = np.empty((len(wanted), *self.shape[1:]), np.complex64)
-        for position, number in enumerate(wanted):
-            out[position] = self._sorted(number)
+        try:
+            out = np.empty((len(wanted), *self.shape[1:]), np.complex64)
+            for position, number in enumerate(wanted):
+                out[position] = self._sorted(number)
+        except MemoryError as error:
+            raise ScanError(
+                f"{self.name}: slices {(len(wanted), *self.shape[1:])} do not fit in memory. Read fewer at a time."
+            ) from error
         return out
 
     def _sorted(self, number: int) -> NDArray[np.complex64]:
