@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from mri_recon.catalog import METHODS, look_up
 from mri_recon.data.sampling import Sampling, choose_mask
 from mri_recon.data.scan import Scan
-from mri_recon.data.smaps import given_maps
+from mri_recon.data.smaps import given_maps, refuse_not_finite
 from mri_recon.device import in_batches, resolve_device, to_device, to_numpy
 from mri_recon.errors import ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Convergence, Method
@@ -160,6 +160,8 @@ def reconstruct(
     def some_slices(some: tuple[int, int]) -> tuple[NDArray[np.float32], list[Convergence]]:
         reports: list[Convergence] = []
         own = None if maps is None else _maps_of(maps, some)
+        if own is not None:
+            refuse_not_finite(own, smaps)
         return _reconstruct_slices(
             scan, some, method, sampling_mask.columns, own, place, reports, misfits
         ), reports
@@ -312,6 +314,8 @@ def check_slices(scan: Scan, slices: tuple[int, int] | None) -> tuple[int, int]:
     return first, stop
 
 
+# Squares of what is near the largest float overflow; that the image is not finite is then said once, as an error.
+@np.errstate(over="ignore", invalid="ignore")
 def _reconstruct_slices(
     scan: Scan,
     slices: tuple[int, int],

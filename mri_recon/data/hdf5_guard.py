@@ -1,7 +1,7 @@
-"""What an HDF5 file may claim before the HDF5 library is let near it: the library trusts three things that it should not.
+"""What an HDF5 file may claim before the HDF5 library is let near it, which trusts three things that it should not.
 
-- A variable-length value lies in a *global heap*, whose objects say themselves how long they are. Where one says it is of
-  no length, the library walks on the spot for ever. `refuse_lying_heaps` walks first.
+- A variable-length value lies in a *global heap*, whose objects say themselves how long they are. Where one says it is
+  of no length, the library walks on the spot for ever. `refuse_lying_heaps` walks first.
 - A number may be of any width and layout. Of some, h5py makes a larger numpy type than it makes room for.
   `refuse_odd_type` takes the usual ones only.
 - A data set may declare any size, and a kilobyte inflate to a gigabyte. `refuse_implausible_size` compares what is
@@ -167,8 +167,8 @@ def refuse_implausible_size(data: h5py.Dataset, path: Path, name: str) -> None:
     declared = _product(data.shape) * data.dtype.itemsize
     if implausible(declared, stored):
         raise ScanError(
-            f"{shown} declares {data.shape}, {declared} bytes, of which {stored} are stored: most was never written, or "
-            "it is made to fill the memory. Export it again."
+            f"{shown} declares {data.shape}, {declared} bytes, of which {stored} are stored: most was never written, "
+            "or it is made to fill the memory. Export it again."
         )
     if data.chunks is not None and (chunk := _product(data.chunks) * data.dtype.itemsize) > LARGEST_CHUNK:
         raise ScanError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_recon.data.plausible import implausible
 from mri_recon.errors import ScanError
 from mri_recon.files import one_line
 
@@ -109,9 +111,13 @@ def _read_nifti(path: Path) -> NDArray[np.float32]:
             f"{one_line(path)} is NIfTI, which needs nibabel: pip install 'mri-recon[formats]'."
         ) from error
     try:
-        image = nibabel.as_closest_canonical(nibabel.load(path))
-        values = np.asarray(image.dataobj)
-        values = np.asarray(np.abs(values) if values.dtype.kind == "c" else values, dtype=np.float32)
+        stored = nibabel.load(path)
+        if implausible(math.prod(stored.shape) * stored.get_data_dtype().itemsize, path.stat().st_size):
+            raise ValueError(f"{stored.shape} from {path.stat().st_size} bytes")
+        image = nibabel.as_closest_canonical(stored)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused by who asked
+            values = np.asarray(image.dataobj)
+            values = np.asarray(np.abs(values) if values.dtype.kind == "c" else values, dtype=np.float32)
     except (
         Exception
     ) as error:  # nibabel's own errors share no base, and damaged files raise zlib's and numpy's
@@ -139,7 +145,12 @@ def _read_pngs(files: tuple[Path, ...]) -> NDArray[np.float32]:
             with Image.open(path) as picture:
                 gray = picture if picture.mode in ("L", "I", "I;16", "I;16B", "F") else picture.convert("L")
                 images.append(np.asarray(gray, dtype=np.float32))
-        except (OSError, ValueError, SyntaxError) as error:  # PIL reports some broken PNGs as a SyntaxError
+        except (
+            OSError,
+            ValueError,
+            SyntaxError,
+            Image.DecompressionBombError,
+        ) as error:  # some broken PNGs: SyntaxError
             raise ScanError(
                 f"{one_line(path)} cannot be read as PNG: {one_line(error)}. Export it again."
             ) from error

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mri_recon.data.scan import Scan
 from mri_recon.errors import ScanError, SettingsError
+from mri_recon.files import one_line
 from mri_recon.physics.masks import Columns, SamplingMask, Seed, center_run, draw_mask
 
 
@@ -30,6 +31,8 @@ class Sampling:
         A mask of one's own, `(width,)`; then nothing is drawn.
     asked
         Whether the user chose any of this: a scan that cannot follow then says so.
+    source
+        Where `columns` come from, for messages.
     """
 
     kind: str = "random"
@@ -38,6 +41,7 @@ class Sampling:
     seed: int | None = None
     columns: Columns | None = None
     asked: bool = False
+    source: str = "the mask of your own"
 
     @classmethod
     def of(
@@ -58,15 +62,18 @@ class Sampling:
         accelerations = _as_tuple(acceleration) or (4.0,)
         # The centre that goes with an acceleration in the literature: 0.08 at 4×, 0.04 at 8×.
         center_fractions = _as_tuple(center_fraction) or tuple(0.32 / max(a, 4.0) for a in accelerations)
+        source = "the mask of your own"
         if isinstance(mask, Path):
-            mask = read_mask(mask)
+            source, mask = f"the mask file {one_line(mask)}", read_mask(mask)
         if isinstance(mask, np.ndarray):
             if acceleration is not None or center_fraction is not None or seed is not None:
                 raise SettingsError(
                     "A mask of your own leaves nothing to draw. Leave acceleration, center_fraction and seed out, "
                     "or the mask."
                 )
-            return cls("file", accelerations, center_fractions, seed, _as_columns(mask, "The mask"), asked)
+            return cls(
+                "file", accelerations, center_fractions, seed, _as_columns(mask, "The mask"), asked, source
+            )
         if len(center_fractions) == 1:
             center_fractions *= len(accelerations)
         return cls(mask or "random", accelerations, center_fractions, seed, None, asked)
@@ -100,7 +107,12 @@ def _as_columns(values: object, what: str) -> Columns:
             f"{what} is not one: expected an array (width,) of 0 and 1, got {_shape_of(values)}. "
             "Give a one-dimensional array."
         )
-    return np.asarray(values.squeeze() != 0)
+    columns = np.asarray(values.squeeze() != 0)
+    if not columns.any():
+        raise SettingsError(
+            f"{what} marks none of {columns.size} columns as acquired. Mark at least one, better some about the centre."
+        )
+    return columns
 
 
 def _shape_of(values: object) -> str:
@@ -160,9 +172,9 @@ def choose_mask(
             mask = SamplingMask(AS_ACQUIRED, acquired, _n_center(acquired))
         else:
             notes.append(f"The scan {how}: of the mask file, only acquired columns are used.")
-            mask = _given(scan, sampling.columns)
+            mask = _given(scan, sampling.columns, sampling.source)
     elif sampling.columns is not None:
-        mask = _given(scan, sampling.columns)
+        mask = _given(scan, sampling.columns, sampling.source)
     else:
         seed: Seed = scan.name if sampling.seed is None else sampling.seed
         try:
@@ -218,11 +230,11 @@ def _nonzero_columns(kspace: NDArray[np.complexfloating]) -> Columns:
     return np.asarray((kspace != 0).any(axis=(0, 1, 2)))
 
 
-def _given(scan: Scan, columns: Columns) -> SamplingMask:
+def _given(scan: Scan, columns: Columns, source: str) -> SamplingMask:
     width = scan.shape[1]
     if columns.size != width:
         raise SettingsError(
-            f"{scan.name}: the mask file has {columns.size} columns, k-space has {width}. Use a mask of {width}."
+            f"{scan.name}: {source} has {columns.size} columns, k-space has {width}. Use a mask of {width}."
         )
     return SamplingMask("file", columns, _n_center(columns))
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mri_recon.data.scan import Scan
 from mri_recon.errors import ScanError, SettingsError
+from mri_recon.files import one_line
 
 
 def given_maps(smaps: Any, scan: Scan) -> Any:
@@ -34,6 +36,19 @@ def given_maps(smaps: Any, scan: Scan) -> Any:
     if not np.issubdtype(smaps.dtype, np.complexfloating):
         raise SettingsError(f"{where}: expected complex coil maps, got {smaps.dtype}.")
     return smaps
+
+
+def refuse_not_finite(maps: NDArray[np.complex64], smaps: Any) -> None:
+    """Refuse maps, read from what the user gave as `smaps`, that hold NaN or Inf.
+
+    Raises
+    ------
+    SettingsError
+        They do.
+    """
+    if not np.isfinite(maps).all():
+        where = one_line(smaps) if isinstance(smaps, str | Path) else "The maps"
+        raise SettingsError(f"{where}: coil maps that hold NaN or Inf. Make them anew.")
 
 
 def _opened(path: Path, scan: Scan) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from mri_recon.errors import ScanError, SettingsError
 from mri_recon.evaluation.definitions import COLUMNS
@@ -19,6 +20,7 @@ from mri_recon.evaluation.manifest import file_sha256, machine, versions, weight
 from mri_recon.evaluation.run import OnProgress, evaluate
 from mri_recon.evaluation.scores import METRICS
 from mri_recon.evaluation.table import Evaluation
+from mri_recon.evaluation.written import WrittenResults
 from mri_recon.files import one_line
 from mri_recon.reconstruct import make_method
 
@@ -79,6 +81,19 @@ def verify(
         The file is no such result, or describes an evaluation that cannot be run from files.
     """
     told = read_results(Path(results))
+    try:
+        return _verified(told, data, digits, workers, on_progress)
+    except SettingsError as error:
+        raise SettingsError(f"{one_line(results)}: {error}") from error
+
+
+def _verified(
+    told: Mapping[str, Any],
+    data: str | Path | None,
+    digits: int,
+    workers: int,
+    on_progress: OnProgress | None,
+) -> Verification:
     settings, manifest = told["settings"], told["manifest"]
     places = _places(manifest["files"], None if data is None else Path(data))
     differences = list(_changed_files(manifest, places))
@@ -117,28 +132,20 @@ def read_results(path: Path) -> dict[str, Any]:
         raise SettingsError(
             f"{shown} cannot be read: {error.strerror}. Name a results.json that `evaluate -o` wrote."
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(
             f"{shown} is not JSON ({error}). Name a results.json that `evaluate -o` wrote."
         ) from error
-    shapes = {"settings": dict, "volumes": list, "failures": list, "manifest": dict}
-    sound = isinstance(told, dict) and all(isinstance(told.get(key), kind) for key, kind in shapes.items())
-    sound = sound and all({"file", "method", *METRICS} <= set(row) for row in _dicts(told["volumes"]))
-    sound = sound and all({"file", "path", "sha256", "hashed"} <= set(f) for f in _dicts(_files(told)))
-    if not sound or len(_dicts(_files(told))) != len(_files(told)):
+    try:
+        WrittenResults.model_validate(told)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " ".join(str(part) for part in first["loc"]) or "it"
         raise SettingsError(
-            f"{shown} holds no evaluation with its manifest. Evaluate again with this version: -o results.json."
-        )
+            f"{shown} holds no evaluation with its manifest ({one_line(where)}: {first['msg']}). "
+            "Evaluate again with this version: -o results.json."
+        ) from error
     return dict(told)
-
-
-def _dicts(values: Sequence[Any]) -> list[Mapping[str, Any]]:
-    return [value for value in values if isinstance(value, Mapping)]
-
-
-def _files(told: Mapping[str, Any]) -> Sequence[Any]:
-    files = told["manifest"].get("files")
-    return files if isinstance(files, list) else [None]
 
 
 def _places(files: Sequence[Mapping[str, Any]], data: Path | None) -> dict[str, Path]:

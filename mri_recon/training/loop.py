@@ -27,7 +27,8 @@ from torch import nn
 from mri_recon.assignments import merged
 from mri_recon.checkpoint import WeightsInfo, save_state, save_weights
 from mri_recon.device import resolve_device
-from mri_recon.errors import SettingsError
+from mri_recon.errors import SettingsError, WeightsError
+from mri_recon.files import one_line
 from mri_recon.metrics import Metrics
 from mri_recon.physics.geometry import center_crop
 from mri_recon.settings import validated
@@ -110,12 +111,18 @@ def train(
         scored: nn.Module = averaged.module if averaged else network
         at = _Position()
         if state is not None:
-            at = _Position(**state["position"])
-            _check_processes(state["processes"], processes.world, at)
-            network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            if averaged:
-                averaged.load_state_dict(state["averaged"])
+            try:
+                at = _Position(**state["position"])
+                _check_processes(state["processes"], processes.world, at)
+                network.load_state_dict(state["network"])
+                optimizer.load_state_dict(state["optimizer"])
+                if averaged:
+                    averaged.load_state_dict(state["averaged"])
+            except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                raise WeightsError(
+                    f"{folder.state} does not fit the run it is of ({one_line(error)[:200]}). "
+                    "Start again with --overwrite."
+                ) from error
         if options.compile:
             compile_network(network, place)
 

@@ -13,7 +13,7 @@ import torch
 
 from mri_recon import __version__
 from mri_recon.checkpoint import load_state
-from mri_recon.errors import OutputError, SettingsError
+from mri_recon.errors import OutputError, SettingsError, WeightsError
 from mri_recon.files import atomic_output, make_folder, output_error
 from mri_recon.leftovers import clear_leftovers
 from mri_recon.training.config import TrainingConfig, to_toml
@@ -115,6 +115,18 @@ class RunFolder:
             Path(temporary).write_text(text, encoding="utf-8")
 
     def _check_same_run(self, state: Mapping[str, Any], config: TrainingConfig) -> None:
+        tables, position = state.get("config"), state.get("position")
+        sound = isinstance(tables, Mapping) and all(isinstance(table, Mapping) for table in tables.values())
+        missing = {"network", "optimizer", "processes"} - set(state)
+        if (
+            not sound
+            or missing
+            or not isinstance(position, Mapping)
+            or not isinstance(position.get("epoch"), int)
+        ):
+            raise WeightsError(
+                f"{self.state} holds no whole state of a training run. Start again with --overwrite."
+            )
         for table, values in config.model_dump(mode="json").items():
             for key, value in values.items():
                 before = state["config"].get(table, {}).get(key)

@@ -37,7 +37,9 @@ def test_a_heap_object_of_a_wrong_length(tmp_path, libver, size):
     assert read_scan(path).acquisition == "AXT1"
     content[heap + 24 : heap + 32] = size.to_bytes(8, "little")
     path.write_bytes(content)
-    with pytest.raises(ScanError, match=r"a\.h5 is damaged: its heap of texts and lists at byte \d+ does not fit"):
+    with pytest.raises(
+        ScanError, match=r"a\.h5 is damaged: its heap of texts and lists at byte \d+ does not fit"
+    ):
         read_scan(path)
 
 

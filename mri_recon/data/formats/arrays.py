@@ -276,8 +276,8 @@ def _refuse_inflated(path: Path, n_bytes: int) -> None:
     """Refuse a small file that unpacks to a large one."""
     if implausible(n_bytes, path.stat().st_size):
         raise ScanError(
-            f"{one_line(path)} unpacks to {n_bytes} bytes and has {path.stat().st_size}: it is damaged, or made to fill "
-            "the memory. Write it again."
+            f"{one_line(path)} unpacks to {n_bytes} bytes and has {path.stat().st_size}: it is damaged, or made to "
+            "fill the memory. Write it again."
         )
 
 

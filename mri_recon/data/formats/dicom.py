@@ -11,6 +11,7 @@ import hashlib
 import json
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -253,8 +254,10 @@ def _without_folders(told: Any) -> str:
 def _slice(pydicom: Any, file: Path) -> tuple[Any, NDArray[np.float32]]:
     """The data set of a file, and its pixels by its rescale."""
     try:
-        ds = pydicom.dcmread(file)
-        stored = ds.pixel_array.astype(np.float64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what pydicom has to say of damaged files, the error below says
+            ds = pydicom.dcmread(file)
+            stored = ds.pixel_array.astype(np.float64)
         pixels = stored * float(ds.get("RescaleSlope", 1) or 1) + float(ds.get("RescaleIntercept", 0) or 0)
         told = re.search(rf"{_TIMES} ([0-9.e+-]+)", str(ds.get("DerivationDescription", "")))
         pixels /= float(told[1]) if told else 1.0

@@ -41,7 +41,8 @@ class Nifti(Format):
             image = nibabel.load(path)
             if implausible(math.prod(image.shape) * image.get_data_dtype().itemsize, path.stat().st_size):
                 raise ValueError(f"{image.shape} from {path.stat().st_size} bytes")
-            values = np.asarray(image.dataobj)
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is refused below
+                values = np.asarray(image.dataobj)
         except MemoryError:
             raise
         except Exception as error:  # what a damaged file raises depends on the byte that is damaged
@@ -51,7 +52,12 @@ class Nifti(Format):
         values = (
             values.reshape(values.shape[:3]) if values.ndim > 3 and set(values.shape[3:]) == {1} else values
         )
-        if values.ndim != 3 or values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+        if (
+            values.ndim != 3
+            or 0 in values.shape
+            or values.dtype.kind not in "fiu"
+            or not np.isfinite(values).all()
+        ):
             raise ScanError(
                 f"{one_line(path)}: {values.dtype} {values.shape}, expected one volume of finite numbers. "
                 "Cut it out first."
