@@ -302,7 +302,8 @@ class Fault:
     what: list[str]
 
     def __str__(self) -> str:
-        return f"{' '.join(self.command.arguments)} → {self.outcome.code}, {'; '.join(self.what)}\n    {self.outcome.err[:600]!r}"
+        said = f"{self.outcome.code}, {'; '.join(self.what)}\n    {self.outcome.err[:600]!r}"
+        return f"{' '.join(self.command.arguments)} → {said}"
 
 
 @dataclass
@@ -357,7 +358,8 @@ def main() -> None:
         sys.stdout.write(f"{fault}\n")
         sys.stdout.flush()
     sys.stdout.write(
-        f"{len(chosen)} of {len(items)} bad inputs, {tally.codes.total()} commands: {dict(sorted(tally.codes.items()))}; "
+        f"{len(chosen)} of {len(items)} bad inputs, {tally.codes.total()} commands: "
+        f"{dict(sorted(tally.codes.items()))}; "
         f"{n_faults} faults; most: {tally.seconds:.1f} s of processor, {tally.peak} MiB\n"
     )
     sys.exit(bool(n_faults))

@@ -22,6 +22,7 @@ def write(corpus: Corpus) -> None:
 
 def _weights(corpus: Corpus) -> None:
     import torch
+
     from mri_recon.checkpoint import WeightsInfo, save_weights
     from mri_recon.settings import network_settings
 
@@ -46,10 +47,11 @@ def _weights(corpus: Corpus) -> None:
         b"", b"{}", b"not weights", b"\xff" * 64, lying_safetensors(b"", b"", 2**63), lying_safetensors({}, b"", 10**9),
         lying_safetensors(b"[" * 10**5), lying_safetensors(b"null"), lying_safetensors(b"\xff" * 100),
         lying({first: {**tensor, "shape": [10**6, 10**6]}}), lying({first: {**tensor, "shape": [-1]}}),
-        lying({first: {**tensor, "shape": tensor["shape"][::-1] + [1]}}), lying({first: {**tensor, "dtype": "F64"}}),
+        lying({first: {**tensor, "shape": [*tensor["shape"], 1]}}), lying({first: {**tensor, "dtype": "F64"}}),
         lying({first: {**tensor, "dtype": "no such"}}), lying({first: {**tensor, "data_offsets": [0, 2**62]}}),
         lying({first: {**tensor, "data_offsets": [8, 0]}}), lying({"other": {**tensor, "data_offsets": [0, 4]}}),
-        described(network="no such"), described(network="../../etc/passwd"), described(settings="{"), described(settings="[]"),
+        described(network="no such"), described(network="../../etc/passwd"), described(settings="{"),
+        described(settings="[]"),
         described(settings="[" * 10**5), described(settings='{"channels": 1000000000}'),
         described(settings='{"channels": 4, "levels": 1000000}'), described(settings='{"channels": "many"}'),
         described(settings='{"channels": -1}'), described(format="mri-recon weights 99"), described(config="nonsense"),
@@ -81,10 +83,12 @@ def _weights(corpus: Corpus) -> None:
 def _configurations(corpus: Corpus) -> None:
     texts = [
         "not TOML", "= 1", "[training", "\x00", "[training]\nepochs = 'many'", "[training]\nepochs = -1",
-        "[training]\nepochs = 0", "[training]\nepochs = 1e400", "[training]\nbatch_size = true", "[training]\nepochs = nan",
+        "[training]\nepochs = 0", "[training]\nepochs = 1e400", "[training]\nbatch_size = true",
+        "[training]\nepochs = nan",
         "training = 3", "[[training]]\nepochs = 1", "[network]\nname = 3", "[network]\nname = '../../etc/passwd'",
         "[network]\nname = 'no such'", "[network]\nchannels = 'x'", "[network]\nchannels = 0", "[network]\nlevels = -2",
-        "[network]\nchannels = 1000000000", "[network]\nlevels = 1000000", "[network]\nname = 'varnet'\ncascades = 100000000",
+        "[network]\nchannels = 1000000000", "[network]\nlevels = 1000000",
+        "[network]\nname = 'varnet'\ncascades = 100000000",
         "[generated]\nn_slices = 1000000000000", "[generated]\nsizes = [[1000000, 1000000]]", "[generated]\nsizes = []",
         "[generated]\nsizes = [[0, 0]]", "[generated]\nn_coils = [100000000]", "[generated]\nnoise = [1, -1]",
         "[generated]\nnoise = [inf, nan]", "[training]\nbatch_size = 1000000000000", "[masks]\nkind = 'no such'",
@@ -106,6 +110,7 @@ def _configurations(corpus: Corpus) -> None:
 def _states(corpus: Corpus) -> None:
     """The file that `train --resume` goes on from, each in a run folder of its own."""
     import torch
+
     from mri_recon.checkpoint import STATE_FORMAT
 
     def new() -> Any:
@@ -116,8 +121,10 @@ def _states(corpus: Corpus) -> None:
     for content in (b"", b"text", b"PK\x03\x04" + bytes(100), pickle.dumps(Runs(corpus.folder))):
         new().write_bytes(content)
     for state in (
-        Runs(corpus.folder), 3, {}, {"format": "other"}, {"format": STATE_FORMAT}, {"format": STATE_FORMAT, "config": 3},
-        {"format": STATE_FORMAT, "config": {}, "position": {}}, {"format": STATE_FORMAT, "config": {"network": {}}, "position": 1},
+        Runs(corpus.folder), 3, {}, {"format": "other"}, {"format": STATE_FORMAT}, {"format": STATE_FORMAT,
+        "config": 3},
+        {"format": STATE_FORMAT, "config": {}, "position": {}}, {"format": STATE_FORMAT, "config": {"network": {}},
+        "position": 1},
     ):  # fmt: skip
         torch.save(state, new())
 
@@ -136,13 +143,18 @@ def _results(corpus: Corpus) -> None:
         3, None, [], {}, "text", {**sound, "volumes": 3}, {**sound, "volumes": [3]}, {**sound, "volumes": [{}]},
         {**sound, "settings": {}}, {**sound, "settings": {**settings, "pairs": 3}}, {**sound, "failures": [3]},
         {**sound, "settings": {**settings, "pairs": [["x", None]]}}, {**sound, "settings": {**settings, "methods": 3}},
-        {**sound, "settings": {**settings, "methods": {"no such": {}}}}, {**sound, "settings": {**settings, "methods": {"cs": 3}}},
+        {**sound, "settings": {**settings, "methods": {"no such": {}}}}, {**sound, "settings": {**settings,
+        "methods": {"cs": 3}}},
         {**sound, "settings": {**settings, "data": 7}}, {**sound, "settings": {**settings, "slices": "x"}},
         {**sound, "settings": {**settings, "definitions": ["no such"]}}, {**sound, "settings": {**settings, "mask": 3}},
-        {**sound, "settings": {**settings, "mask": "/etc/passwd"}}, {**sound, "settings": {**settings, "reconstructions": 3}},
-        {**sound, "manifest": {"files": 3}}, {**sound, "manifest": {"files": [3]}}, {**sound, "manifest": {"files": [{**file, "path": 3}]}},
-        {**sound, "manifest": {"files": [{**file, "path": "a\x00b"}]}}, {**sound, "manifest": {"files": [file], "weights": {"cs": 3}}},
-        {**sound, "manifest": {"files": [file], "weights": 3}}, {**sound, "manifest": {"files": [{**file, "reconstruction": 3}]}},
+        {**sound, "settings": {**settings, "mask": "/etc/passwd"}}, {**sound, "settings": {**settings,
+        "reconstructions": 3}},
+        {**sound, "manifest": {"files": 3}}, {**sound, "manifest": {"files": [3]}}, {**sound,
+        "manifest": {"files": [{**file, "path": 3}]}},
+        {**sound, "manifest": {"files": [{**file, "path": "a\x00b"}]}}, {**sound, "manifest": {"files": [file],
+        "weights": {"cs": 3}}},
+        {**sound, "manifest": {"files": [file], "weights": 3}}, {**sound, "manifest": {"files": [{**file,
+        "reconstruction": 3}]}},
         {**sound, "settings": {**settings, "device": "no such"}}, {**sound, "settings": {**settings, "mask": "array"}},
         {**sound, "manifest": {"files": [{**file, "sha256": 3}], "versions": 3}},
     ]  # fmt: skip

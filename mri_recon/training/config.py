@@ -297,6 +297,9 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
         except (ValueError, RecursionError) as error:  # numbers of thousands of digits, tables within tables
             raise SettingsError(f"{path} is no configuration: {one_line(error)[:200]}.") from error
     changes = dict(changes or {})
+    for table, value in values.items():
+        if not isinstance(value, Mapping) and table in TrainingConfig.model_fields:
+            raise SettingsError(f"{path}: [{table}] is to be a table of settings, got {str(value)[:100]!r}.")
     for table, default in (("network", "unet"), ("optimizer", "adam")):
         before, after = values.get(table), changes.get(table)
         if not isinstance(before, Mapping) or not isinstance(after, Mapping):
