@@ -126,7 +126,7 @@ def _cfl(corpus: Corpus, kspace: np.ndarray) -> None:
     content = np.ascontiguousarray(kspace[0].transpose(0, 2, 1)).tobytes()
 
     def pair(header: str | bytes | None, data: bytes | None = content, expected: Any = "refused") -> None:
-        path = corpus.new("cfl", ".cfl", expected)
+        path = corpus.new("cfl", ".cfl", expected, evaluate="refused")  # it has no target
         if data is not None:
             path.write_bytes(data)
         if header is not None:

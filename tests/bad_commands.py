@@ -285,7 +285,7 @@ def _of_refusal(bad: Bad, command: Command, outcome: Outcome) -> list[str]:
         found.append(f"left {outcome.left}")
     if command.name != "check" and (len(lines) != 1 or not lines[0].startswith("Error: ")):
         found.append(f"{len(lines)} lines")
-    if bad.path.stem not in outcome.err:
+    if bad.path.stem not in outcome.err and not (bad.role == "mask" and "mask of your own" in outcome.err):
         found.append("does not name the file")
     if any(len(line) > 1000 for line in lines) or not all(line.isprintable() for line in lines):
         found.append("a line that is too long or not printable")

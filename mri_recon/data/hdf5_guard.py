@@ -170,7 +170,8 @@ def refuse_implausible_size(data: h5py.Dataset, path: Path, name: str) -> None:
             f"{shown} declares {data.shape}, {declared} bytes, of which {stored} are stored: most was never written, "
             "or it is made to fill the memory. Export it again."
         )
-    if data.chunks is not None and (chunk := _product(data.chunks) * data.dtype.itemsize) > LARGEST_CHUNK:
+    chunk = _product(data.chunks or ()) * data.dtype.itemsize
+    if chunk > LARGEST_CHUNK or implausible(chunk, stored):
         raise ScanError(
             f"{shown} is stored in pieces of {chunk} bytes, which are read whole. Store it in smaller chunks, for "
             "instance with h5repack."

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_recon.data.numpy_files import NUMPY_ERRORS, load_array
 from mri_recon.data.scan import Scan
 from mri_recon.errors import ScanError, SettingsError
 from mri_recon.files import one_line
@@ -88,12 +89,12 @@ def read_mask(path: Path) -> Columns:
         Not such a file.
     """
     try:
-        values = np.load(path, allow_pickle=False)
+        values = load_array(path)
     except FileNotFoundError as error:
         raise SettingsError(
             f"There is no mask file {path}. Write one with: mri-recon mask --width N -o {path}"
         ) from error
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+    except NUMPY_ERRORS as error:
         raise SettingsError(
             f"{path} is not a NumPy .npy file of a mask (width,). Write one with numpy.save or mri-recon mask -o."
         ) from error

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_recon.data.numpy_files import NUMPY_ERRORS, load_array
 from mri_recon.data.scan import Scan
 from mri_recon.errors import ScanError, SettingsError
 from mri_recon.files import one_line
@@ -64,8 +65,8 @@ def _opened(path: Path, scan: Scan) -> Any:
 
 def _mapped(path: Path) -> Any:
     try:
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
+        found = load_array(path, "r")
+    except NUMPY_ERRORS as error:
         raise SettingsError(
             f"{path} cannot be read as coil maps: expected an array (slice, coil, height, width) saved with numpy.save."
         ) from error

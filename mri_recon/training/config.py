@@ -42,7 +42,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Workers = Annotated[int, Field(ge=0, le=256)]
 Size = Annotated[int, Field(ge=1, le=4096)]
 Coils = Annotated[int, Field(ge=1, le=256)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(gt=0, le=1_000_000)]
 """Bounds far beyond sense, so that a slip of a key is an error at once and not a machine without memory."""
 
 _LARGEST_POOL = 2**36
@@ -298,8 +298,9 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
             raise SettingsError(f"{path} is no configuration: {one_line(error)[:200]}.") from error
     changes = dict(changes or {})
     for table, value in values.items():
-        if not isinstance(value, Mapping) and table in TrainingConfig.model_fields:
-            raise SettingsError(f"{path}: [{table}] is to be a table of settings, got {str(value)[:100]!r}.")
+        if not isinstance(value, Mapping) and isinstance(changes.get(table), Mapping):
+            got = f"got {one_line(value)[:100]}"  # what the changes would otherwise replace, unseen
+            raise SettingsError(f"{path}: {table}: expected a valid dictionary of settings, {got}.")
     for table, default in (("network", "unet"), ("optimizer", "adam")):
         before, after = values.get(table), changes.get(table)
         if not isinstance(before, Mapping) or not isinstance(after, Mapping):

@@ -188,6 +188,13 @@ def open_data(
     seed, generated = config.training.seed, config.generated
     source: Source
     validation: Sequence[Scan]
+
+    def refuse_masks(widths: set[int]) -> None:
+        """Now rather than when, hours later, a slice draws what cannot be."""
+        for width in sorted(widths):
+            for kind in config.masks.kinds:
+                draw_mask(kind, width, config.masks.accelerations, config.masks.center_fractions, seed=0)
+
     if config.data.folder:
         training_paths, validation_paths = split_folder(config.data, seed)
         source = ScanSlices(training_paths)
@@ -196,15 +203,13 @@ def open_data(
             source = MixedSlices([source, FreshSlices(generated, seed, n_generated)])
         validation = [fully_sampled(read_scan(path)) for path in validation_paths]
     else:
+        refuse_masks({width for _, width in generated.sizes})
         if generated.fresh:
             source = FreshSlices(generated, seed, generated.n_slices)
         else:
             source = PoolSlices(generated, seed, made)
         validation = list(sample_set("val", n_scans=generated.n_validation_scans))
-    for width in sorted({shape[2] for shape in source.shapes} | {scan.shape[1] for scan in validation}):
-        for kind in config.masks.kinds:
-            # Now rather than when, hours later, a slice draws what cannot be.
-            draw_mask(kind, width, config.masks.accelerations, config.masks.center_fractions, seed=0)
+    refuse_masks({shape[2] for shape in source.shapes} | {scan.shape[1] for scan in validation})
     return DrawnSlices(source, config.masks, config.data, seed=seed, smaps=smaps), validation
 
 

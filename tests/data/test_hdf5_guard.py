@@ -144,3 +144,15 @@ def test_arrays_beyond_the_end_of_the_file(tmp_path):
     path.write_bytes(content)
     with pytest.raises(ScanError, match=r"a\.h5"):
         read_scan(path).kspace[:]
+
+
+def test_pieces_larger_than_what_they_hold(tmp_path):
+    """Found by fuzzing: a chunk is unpacked whole, into as much memory as its sizes say."""
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset(
+            "kspace", (1, 4, 4), "c8", maxshape=(None, 4, 4), chunks=(10**6, 4, 4), compression=1
+        )
+        data.id.write_direct_chunk((0, 0, 0), zlib.compress(random_kspace(1, 4, 4).tobytes()))
+    with pytest.raises(ScanError, match="'kspace' is stored in pieces of 128000000 bytes"):
+        read_scan(path)

@@ -112,6 +112,23 @@ def test_what_is_left_out_is_the_default(tmp_path):
         ("[training]\nepochs = 2.5", r"\[training\] epochs: expected .*integer.*, got 2.5"),
         ("[generated]\nnoise = [0.1, 0.01]", r"\[generated\]: expected noise.*least, most"),
         ("training = 3", r"training: expected a valid dictionary.*, got 3"),
+        ("[[training]]\nepochs = 1", r"training: expected a valid dictionary"),
+        ("[training]\nepochs = true", r"\[training\]: expected a number for epochs, not true"),
+        ("[data]\nworkers = 1000000000", r"\[data\] workers: expected less than or equal to 256"),
+        (
+            "[generated]\nn_slices = 1000000000000",
+            r"\[generated\] n_slices: expected less than or equal to 1000000",
+        ),
+        (
+            "[generated]\nn_slices = 1000000\nsizes = [[512, 512]]",
+            r"\[generated\]: expected images that fit in memory",
+        ),
+        (
+            "[generated]\nsizes = [[1000000, 1000000]]",
+            r"\[generated.*\] sizes: expected less than or equal to 4096",
+        ),
+        ("a = " + "9" * 5000, "is no configuration: Exceeds the limit"),
+        ("a = " + "[" * 5000, "is no"),
         ("[training", "is not TOML"),
     ],
 )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mri_recon.data.formats.base import AXES, Format, ReadOptions, WriteOptions, lost
 from mri_recon.data.images import Images
+from mri_recon.data.numpy_files import NUMPY_ERRORS, load_array
 from mri_recon.data.plausible import implausible
 from mri_recon.data.scan import Scan
 from mri_recon.errors import OutputError, ScanError, SettingsError
@@ -142,8 +143,8 @@ class Npy(_Arrays):
     @classmethod
     def _load(cls, path: Path) -> Mapping[str, NDArray[Any]]:
         try:
-            return {"array": np.load(path, mmap_mode="r", allow_pickle=False)}
-        except (OSError, ValueError, EOFError) as error:
+            return {"array": load_array(path, "r")}
+        except NUMPY_ERRORS as error:
             raise _broken(path, "a NumPy array", error) from error
 
     @classmethod
@@ -178,8 +179,10 @@ class Npz(_Arrays):
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
                 unpacked = sum(member.file_size for member in archive.zip.infolist())
                 _refuse_inflated(path, unpacked)
-                return {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, BadZipFile, NotImplementedError) as error:
+                found = {name: archive[name] for name in archive.files}
+                # A member that is no array comes as bytes.
+                return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
+        except (*NUMPY_ERRORS, BadZipFile) as error:
             raise _broken(path, "an archive of NumPy arrays", error) from error
 
     @classmethod

@@ -218,7 +218,8 @@ def _pair(path: Path) -> tuple[Path, tuple[int, ...]]:
             "belong together. Copy both."
         ) from error
     found = re.search(r"^# Dimensions[^\n]*\n([0-9 \t]+)$", text, flags=re.MULTILINE)
-    dims = tuple(int(n) for n in found[1].split()[:_N]) if found else ()
+    # Thousands of digits are no count: Python refuses them, and the first few are too many for any file.
+    dims = tuple(int(n[:15]) for n in found[1].split()[:_N]) if found else ()
     dims += (1,) * (_N - len(dims))
     if not found or min(dims) < 1:
         raise ScanError(
