@@ -84,13 +84,10 @@ def commands_on(bad: Bad, good: Path, work: Path) -> Iterator[Command]:
             "reconstruct", str(good), "--smaps", path, "--method", "sense", "--no-preview", "-o", str(out)
         )
     elif bad.role == "config":
-        yield (
-            command("train", path, "--epochs", "1")
-            if "output" in _text(bad)
-            else command("train", path, "-o", str(out / "run"))
-        )
+        place = ("--epochs", "1") if "[output]" in _text(bad) else ("-o", str(out / "run"))
+        yield command("train", path, "-q", *place)
     elif bad.role == "state":
-        yield Command("train", ("train", "--resume", "-o", path, "--epochs", "1"), out)
+        yield Command("train", ("train", "--resume", "-o", path, "--epochs", "1", "-q"), out)
     elif bad.role == "volume":
         yield command("simulate", "--from", path, "--n-scans", "1", "--coils", "1", "-o", str(out))
         yield command("convert", path, str(out / "images.h5"))
@@ -285,7 +282,9 @@ def _of_refusal(bad: Bad, command: Command, outcome: Outcome) -> list[str]:
         found.append(f"left {outcome.left}")
     if command.name != "check" and (len(lines) != 1 or not lines[0].startswith("Error: ")):
         found.append(f"{len(lines)} lines")
-    if bad.path.stem not in outcome.err and not (bad.role == "mask" and "mask of your own" in outcome.err):
+    # A mask was read before the scans were, and a folder that a configuration names is what is wrong.
+    elsewhere = "mask of your own" in outcome.err or (bad.role == "config" and "folder" in _text(bad))
+    if bad.path.stem not in outcome.err and not elsewhere:
         found.append("does not name the file")
     if any(len(line) > 1000 for line in lines) or not all(line.isprintable() for line in lines):
         found.append("a line that is too long or not printable")
