@@ -28,7 +28,9 @@ class _Settings(_Open):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        needed = ("targets",) if self.reconstructions is not None else ("data", "methods", "pairs", "mask")
+        needed: tuple[str, ...] = ("data", "methods", "pairs", "mask")
+        if self.reconstructions is not None:
+            needed = ("targets",)
         needed += ("mask_columns",) if self.mask == "array" else ()
         for key in needed:
             if getattr(self, key) is None:
