@@ -74,7 +74,7 @@ def main() -> None:
     folder = Path(sys.argv[2])
     folder.mkdir(parents=True, exist_ok=True)
     seeds(folder, sys.argv[1])
-    # A reference that lies about its length makes HDF5 ask for up to 4 GiB: refused here, that is an error as any other.
+    # A reference that lies about its length makes HDF5 ask for up to 4 GiB: refused here, it is an error as others are.
     resource.setrlimit(resource.RLIMIT_AS, (2 * 2**30, 2 * 2**30))
     limits = [f"-max_len={_LARGEST}", "-timeout=10", "-rss_limit_mb=2048", f"-artifact_prefix={folder}/"]
     atheris.Setup([sys.argv[0], str(folder), *limits, *sys.argv[3:]], targets[sys.argv[1]])
