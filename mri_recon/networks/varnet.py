@@ -118,6 +118,12 @@ class VarNet(nn.Module):
     start
         What the first image is of: "tv", compressed sensing with little total variation, not iterated to its end, or
         "sense", a few iterations of CG-SENSE, which with one coil is the zero-filled image.
+    trust
+        Share of the cascades' image in the last one; the rest is the first image's. Below 1 for networks used on scans
+        unlike those they were trained on.
+    gain
+        What the last image is multiplied by before the acquired columns are put back. Networks and compressed sensing
+        make small what they are unsure of: on measured scans the columns not acquired come out too small.
 
     References
     ----------
@@ -143,8 +149,11 @@ class VarNet(nn.Module):
         dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0,
         maps: Literal["espirit", "network"] = "espirit",
         start: Literal["tv", "sense"] = "tv",
+        trust: Annotated[float, Field(ge=0, le=1)] = 1.0,
+        gain: Annotated[float, Field(gt=0, le=2)] = 1.0,
     ) -> None:
         super().__init__()
+        self.trust, self.gain = trust, gain
         self.start = start
         self.needs_smaps = maps == "espirit"
         self.maps_network = (
@@ -214,9 +223,10 @@ class VarNet(nn.Module):
             image = tv_start(kspace / scale[:, None], mask, maps)
         else:
             image = zero_filled if kspace.shape[1] == 1 else sense_start(A, zero_filled)
-        memory = conditions.new_zeros((len(image), 0, *image.shape[-2:]))
+        memory, first = conditions.new_zeros((len(image), 0, *image.shape[-2:])), image
         for cascade in self.cascades:
             image, memory = cascade(image, A.normal(image) - zero_filled, memory, conditions)
+        image = self.gain * (first + self.trust * (image - first))
         floor = noise_floor(noise, mask, kspace.shape[1]) * 2 * torch.sigmoid(memory[:, 0])
         return _Unrolled(image, floor, coil_images, maps, mask, true_scale)
 

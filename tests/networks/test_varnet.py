@@ -272,3 +272,18 @@ def test_each_slice_starts_with_its_own_mask_and_with_the_phase_of_its_map():
         )
         assert torch.allclose(both[index], alone[0] * phases[index, 0].conj(), atol=1e-6)
     assert not torch.allclose(both[0].abs(), both[1].abs(), atol=1e-3)
+
+
+def test_trust_is_the_share_of_the_cascades_and_gain_a_factor():
+    kspace, mask, maps, _ = problem(4)
+    images = []
+    for trust, gain in ((0.0, 1.0), (0.5, 1.2), (1.0, 1.0)):
+        torch.manual_seed(0)
+        network = wild(VarNet(**SMALL, trust=trust, gain=gain), seed=2)
+        with torch.inference_mode():
+            images.append(network._unroll(kspace, mask, maps).image)
+    first, mixed, last = images
+    assert torch.allclose(mixed, 0.6 * (first + last), rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(first, last, rtol=0.1, atol=0.1)
+    scale = brightness(rss(ifftc(kspace * mask)))[:, None]
+    assert torch.allclose(first, tv_start(kspace * mask / scale, mask, unit_maps(maps, kspace)), atol=1e-4)
