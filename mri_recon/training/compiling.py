@@ -32,4 +32,5 @@ def compile_network(network: nn.Module, device: torch.device) -> None:
         )
     for module in network.modules():
         if isinstance(module, UNetCore):
-            module.compile()
+            # A graph a shape: with shapes left open the compiler gives up on channels-last strides.
+            module.compile(dynamic=False)
