@@ -201,7 +201,8 @@ def test_it_may_start_from_compressed_sensing(n_coils, data_consistency):
             twice = network(2 * kspace, mask, maps if network.needs_smaps else None)
         torch.testing.assert_close(twice, 2 * image, rtol=1e-4, atol=1e-5)
         error[first] = float((image[0] - torch.from_numpy(target)).square().mean())
-    assert error["tv"] < 0.85 * error["zero-filled"]
+    # One coil says little of what was not acquired.
+    assert error["tv"] < {1: 0.85, 4: 0.7}[n_coils] * error["zero-filled"]
 
 
 def test_several_coils_that_start_from_compressed_sensing_need_maps():
