@@ -30,7 +30,6 @@ def main() -> int:
     if len(sys.argv) < 2 or sys.argv[1].startswith("-"):
         print(__doc__)
         return 2
-    usual = TotalVariation()
     print("| scan | R | λ | iterations | gap | ΔPSNR (dB) |")
     print("|---|---|---|---|---|---|")
     for path in find_scans(sys.argv[1:]):
@@ -47,6 +46,7 @@ def main() -> int:
             A = sense_operator(columns, np.ones_like(kspace) if maps is None else maps)
             for weight in (0.002, 0.01):
                 found = {}
+                usual = TotalVariation(tv_weight=weight)
                 usually = usual.tolerance_for(several_coils=maps is not None)
                 for tolerance, iterations in ((usually, usual.iterations), (usually / 10, 3000)):
                     ends = []

@@ -10,9 +10,12 @@ from mri_recon.methods.base import Convergence, Method, Report, setting
 from mri_recon.physics.fourier import Array
 from mri_recon.physics.tv_minimum import RHO, tv_minimum
 
-ONE_COIL_TOLERANCE, SEVERAL_COILS_TOLERANCE = 5e-4, 1e-4
+ONE_COIL_TOLERANCE, SEVERAL_COILS_TOLERANCE = 5e-4, (1e-4, 2.5e-4)
 """Residuals at which measured scans are within 0.05 dB of the optimum. Stiffer splittings and steps that are solved
-inexactly make the same residual mean more distance where there are several coils."""
+inexactly make the same residual mean more distance where there are several coils, most where λ is small."""
+
+WEIGHT_PER_TOLERANCE = 40.0
+"""λ over the tolerance, between the two of several coils."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +46,7 @@ class TotalVariation(Method):
     iterations: int = setting(1000, "most iterations", int, least=1)
     tolerance: float | Literal["auto"] = setting(
         "auto",
-        "stop when the residual is below this; auto is 0.0005 with one coil, 0.0001 with several",
+        "stop when the residual is below this; auto is 0.0005 with one coil, 0.0001 to 0.00025 with several",
         above=0,
         words=("auto",),
     )
@@ -68,7 +71,12 @@ class TotalVariation(Method):
         return solution.x
 
     def tolerance_for(self, *, several_coils: bool) -> float:
-        """The residual at which it stops."""
-        if self.tolerance == "auto":
-            return SEVERAL_COILS_TOLERANCE if several_coils else ONE_COIL_TOLERANCE
-        return self.tolerance
+        """The residual at which it stops; for several coils and a weight still to be chosen, the least it may be."""
+        if self.tolerance != "auto":
+            return self.tolerance
+        if not several_coils:
+            return ONE_COIL_TOLERANCE
+        least, most = SEVERAL_COILS_TOLERANCE
+        if self.tv_weight == "auto":
+            return least
+        return min(max(self.tv_weight / WEIGHT_PER_TOLERANCE, least), most)

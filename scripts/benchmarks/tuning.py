@@ -137,7 +137,9 @@ def choose_ours(
     A PSNR of the rival's above the optimum's own counts as the optimum's: nobody has it in the end.
     Its defaults, with `tolerance` tightened if they do not do; and beside them the loosest tolerance that does.
     """
-    default = TotalVariation().tolerance_for(several_coils=comparison.scan.n_coils > 1)
+    default = TotalVariation(tv_weight=comparison.weight).tolerance_for(
+        several_coils=comparison.scan.n_coils > 1
+    )
 
     def tried(tolerance: float) -> tuple[dict[str, Any], Quality, bool]:
         settings = {} if tolerance == default else {"tolerance": float(f"{tolerance:.3g}")}

@@ -167,7 +167,7 @@ class TestOneAndManyCoils:
         run([problem], heard.append, iterations=3)
         converged, cut_short = heard
         assert converged.converged
-        assert converged.residual < TotalVariation().tolerance_for(several_coils=n_coils > 1)
+        assert converged.residual < TotalVariation(tv_weight=0.01).tolerance_for(several_coils=n_coils > 1)
         assert 5 <= converged.iterations < TotalVariation().iterations
         assert (cut_short.iterations, cut_short.converged) == (3, False)
         assert cut_short.residual > converged.residual
@@ -245,3 +245,21 @@ def test_gains_as_much_as_bart_on_a_measured_scan(name, tv_weight, bart):
     zero_filled = reconstruct(scan, "zero-filled", acceleration=4, center_fraction=0.08)
     cs = reconstruct(scan, "cs", acceleration=4, center_fraction=0.08, settings=settings)
     assert cs.metrics.psnr - zero_filled.metrics.psnr > bart - 0.3
+
+
+@pytest.mark.parametrize(
+    ("weight", "several_coils", "tolerance"),
+    [
+        (0.01, False, 5e-4),
+        (0.0001, True, 1e-4),
+        (0.006, True, 1.5e-4),
+        (0.01, True, 2.5e-4),
+        (1.0, True, 2.5e-4),
+        ("auto", True, 1e-4),
+    ],
+)
+def test_several_coils_and_small_weights_want_smaller_residuals(weight, several_coils, tolerance):
+    assert TotalVariation(tv_weight=weight).tolerance_for(several_coils=several_coils) == pytest.approx(
+        tolerance
+    )
+    assert TotalVariation(tv_weight=weight, tolerance=0.1).tolerance_for(several_coils=several_coils) == 0.1
