@@ -11,7 +11,7 @@ from mri_recon.errors import SettingsError
 from mri_recon.physics.coils import combine, rss
 from mri_recon.physics.fourier import filtered
 from mri_recon.physics.operators import SenseOperator
-from mri_recon.physics.tv_minimum import RHO, tv_minimum
+from mri_recon.physics.tv_minimum import tv_minimum
 from mri_recon.solvers.cg import conjugate_gradient
 
 SENSE_ITERATIONS = 6
@@ -22,9 +22,9 @@ TV_WEIGHT_OF_COILS = -0.75
 more they say, the less is left to guess. On measured scans at 4× and 8× it is near the best for 1, 2, 4, 7 and 16."""
 TV_ITERATIONS = 40
 TV_TOLERANCE = 1e-3
-TV_RHO = RHO, 1.5 * RHO
-"""ADMM penalties for one coil and for several. So few iterations do not reach the minimum, and where they end is what
-networks were trained to start from: the penalty is part of their architecture."""
+TV_RHO = 12.0
+"""So few iterations do not reach the minimum, and where they end is what networks were trained to start from: the
+penalty is part of their architecture."""
 
 EPSILON = 1e-6
 """Relative to the image's brightness, beside which it vanishes in single precision."""
@@ -140,7 +140,7 @@ def tv_start(kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
             weight=TV_WEIGHT * kspace.shape[1] ** TV_WEIGHT_OF_COILS,
             iterations=TV_ITERATIONS,
             tolerance=TV_TOLERANCE,
-            rho=TV_RHO[0 if one_coil else 1],
+            rho=TV_RHO,
         ).x
         images.append(torch.from_numpy(x) if on_cpu else x)
     image = torch.cat(images)
