@@ -347,9 +347,9 @@ def _reconstruct_slices(
         apart = np.asarray(scan.calibration[slice(*slices)])
         if method.crops_readout:
             apart = crop_readout(apart, scan.crop_shape[0])
-        smaps = estimate_maps(to_device(apart, device), (apart != 0).any(axis=(0, 1, 2)))
+        smaps = _estimated_maps(to_device(apart, device), (apart != 0).any(axis=(0, 1, 2)), device)
     elif method.needs_smaps and scan.n_coils > 1:
-        smaps = estimate_maps(kspace, columns)
+        smaps = _estimated_maps(kspace, columns, device)
     if method.crops_first:
         kspace = fftc(center_crop(ifftc(kspace), scan.crop_shape))
         mask = array_namespace(mask).ones_like(mask[..., : kspace.shape[-1]])
@@ -370,6 +370,13 @@ def _reconstruct_slices(
                 f"{scan.name}, slice {index}: the reconstruction is not finite. Look at the scan's values."
             )
     return magnitude.astype(np.float32)
+
+
+def _estimated_maps(kspace: Array, columns: Columns, device: str) -> Array:
+    """Coil maps on the device; worked out beside it where it is "mps", which has no complex eigenvectors."""
+    if device == "mps":
+        return to_device(estimate_maps(to_numpy(kspace), columns), device)
+    return estimate_maps(kspace, columns)
 
 
 def _misfit(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from mri_recon.device import MOST_AT_ONCE, in_batches
 from mri_recon.errors import SettingsError
 
 torch = pytest.importorskip("torch")
+
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 
 class Gpu:
@@ -84,4 +87,32 @@ def test_a_batch_gives_what_its_slices_give_one_by_one(monkeypatch):
     monkeypatch.setattr(module, "in_batches", batches)
     found = module.reconstruct(scan, UNetMethod(), device="cuda")
     assert sizes == [1, 3, 1]
+    np.testing.assert_allclose(found.image, expected.image, rtol=1e-4, atol=1e-5 * expected.image.max())
+
+
+class Lacking(TorchDispatchMode):
+    """A device that has no eigenvectors of complex matrices, as "mps"."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if "eigh" in str(function):
+            raise NotImplementedError(f"The operator {function} is not implemented for this device")
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_maps_for_a_device_without_eigenvectors_are_estimated_beside_it(monkeypatch, apart):
+    """Networks that start from compressed sensing need them; on a Mac they run on "mps" by themselves."""
+    from mri_recon.methods.unet import UNetMethod
+
+    module = importlib.import_module("mri_recon.reconstruct")
+    scan = small_scan("mac.h5", height=32, width=32, n_slices=2, n_coils=2)
+    if apart:
+        center = (np.arange(32) >= 8) & (np.arange(32) < 24)
+        scan = replace(scan, calibration=np.asarray(scan.kspace[:]) * center)
+    assert UNetMethod().needs_smaps
+    expected = module.reconstruct(scan, UNetMethod(), device="cpu")
+    monkeypatch.setattr(module, "resolve_device", lambda name, learned: "mps")
+    monkeypatch.setattr(module, "to_device", lambda array, device: torch.from_numpy(array.copy()))
+    with Lacking():
+        found = module.reconstruct(scan, UNetMethod(), device="mps")
     np.testing.assert_allclose(found.image, expected.image, rtol=1e-4, atol=1e-5 * expected.image.max())

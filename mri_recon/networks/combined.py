@@ -68,7 +68,9 @@ def noise_of(kspace: Tensor, mask: Tensor) -> Tensor:
     edge = max(1, kspace.shape[-2] // 16)
     ends = torch.cat([kspace[..., :edge, :], kspace[..., -edge:, :]], dim=-2).abs()
     ends = torch.where(mask, ends, torch.nan).flatten(1)
-    return ends.nanmedian(dim=1, keepdim=True).values / MEDIAN_OF_RAYLEIGH
+    # Of the versions of torch that are supported few have this median on "mps".
+    ends = ends.cpu() if kspace.device.type == "mps" else ends
+    return ends.nanmedian(dim=1, keepdim=True).values.to(kspace.device) / MEDIAN_OF_RAYLEIGH
 
 
 MEDIAN_OF_RAYLEIGH = 1.1774
@@ -126,22 +128,31 @@ def tv_start(kspace: Tensor, mask: Tensor, maps: Tensor) -> Tensor:
     """
     one_coil = kspace.shape[1] == 1
     images = []
-    for index, one in enumerate(kspace):
-        inputs = [one[None], mask[index if len(mask) > 1 else 0][None]]
-        if not one_coil:
-            inputs.append(maps[index if len(maps) > 1 else 0][None])
-        # On a CPU numpy has compiled kernels; the memory is the same.
-        on_cpu = one.device.type == "cpu"
-        arrays = [x.numpy() for x in inputs] if on_cpu else inputs
-        x = tv_minimum(
-            arrays[0],
-            arrays[1],
-            None if one_coil else arrays[2],
-            weight=TV_WEIGHT * kspace.shape[1] ** TV_WEIGHT_OF_COILS,
-            iterations=TV_ITERATIONS,
-            tolerance=TV_TOLERANCE,
-            rho=TV_RHO,
-        ).x
-        images.append(torch.from_numpy(x) if on_cpu else x)
+    # No part of it is a layer: autocast would take the small systems of its jumps to half precision.
+    with torch.autocast(kspace.device.type, enabled=False):
+        for index, one in enumerate(kspace):
+            inputs = [one[None], mask[index if len(mask) > 1 else 0][None]]
+            if not one_coil:
+                inputs.append(maps[index if len(maps) > 1 else 0][None])
+            by_numpy = _by_numpy(kspace.device)
+            arrays = [x.cpu().numpy() for x in inputs] if by_numpy else inputs
+            x = tv_minimum(
+                arrays[0],
+                arrays[1],
+                None if one_coil else arrays[2],
+                weight=TV_WEIGHT * kspace.shape[1] ** TV_WEIGHT_OF_COILS,
+                iterations=TV_ITERATIONS,
+                tolerance=TV_TOLERANCE,
+                rho=TV_RHO,
+            ).x
+            images.append(torch.from_numpy(x).to(kspace.device) if by_numpy else x)
     image = torch.cat(images)
     return combine(image[:, None], maps) if one_coil else image
+
+
+def _by_numpy(device: torch.device) -> bool:
+    """Whether numpy iterates rather than torch: it has compiled kernels, and shares a CPU's memory.
+
+    For "mps", too: double precision, of which filters are made, and complex linear algebra are not there.
+    """
+    return device.type in ("cpu", "mps")

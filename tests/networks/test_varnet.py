@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
+from mri_recon.networks import combined
 from mri_recon.networks.combined import brightness, complete, noise_of, tv_start, unit_maps
 from mri_recon.networks.maps import center_columns
 from mri_recon.networks.varnet import VarNet, conditions_of
@@ -287,3 +289,37 @@ def test_trust_is_the_share_of_the_cascades_and_gain_a_factor():
     assert not torch.allclose(first, last, rtol=0.1, atol=0.1)
     scale = brightness(rss(ifftc(kspace * mask)))[:, None]
     assert torch.allclose(first, tv_start(kspace * mask / scale, mask, unit_maps(maps, kspace)), atol=1e-4)
+
+
+class Dtypes(TorchDispatchMode):
+    """Those of all that is computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.dtypes = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        out = function(*args, **(kwargs or {}))
+        self.dtypes.update(
+            x.dtype for x in (out if isinstance(out, tuple) else (out,)) if isinstance(x, torch.Tensor)
+        )
+        return out
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_the_start_is_the_same_by_torch_under_autocast(monkeypatch, n_coils):
+    """On a GPU torch iterates, in training under autocast too, which has no say in it."""
+    kspace, mask, maps, _ = problem(n_coils)
+    maps = unit_maps(maps, kspace)
+    by_numpy = tv_start(kspace * mask, mask, maps)
+    monkeypatch.setattr(combined, "_by_numpy", lambda device: False)
+    seen = Dtypes()
+    with torch.autocast("cpu", torch.bfloat16), seen:
+        by_torch = tv_start(kspace * mask, mask, maps)
+    assert torch.float32 in seen.dtypes
+    assert torch.bfloat16 not in seen.dtypes  # no system of which a GPU can solve
+    assert (by_torch - by_numpy).abs().max() < 2e-3 * by_numpy.abs().max()
+
+
+def test_devices_that_lack_what_the_start_takes_leave_it_to_numpy():
+    assert [combined._by_numpy(torch.device(kind)) for kind in ("cpu", "mps", "cuda")] == [True, True, False]
