@@ -160,11 +160,10 @@ class UNet(nn.Module):
             Several coils without maps, where they are needed.
         """
         first = self._start(kspace, mask, smaps)
-        image = self._improve(first.magnitude)
-        if self.data_consistency != "none":
-            return self._finished(self._coil_images(first, image), first)
-        # No magnitude is negative; in training it may be, or there would be no gradient from there.
-        return (image if self.training else image.clamp(min=0)) * first.scale
+        image = self._magnitude(first)
+        if self.data_consistency == "none":
+            return image * first.scale
+        return self._finished(self._coil_images(first, image), first)
 
     def with_residual(
         self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None
@@ -174,9 +173,13 @@ class UNet(nn.Module):
         Relative, over the acquired columns of the coil images' k-space: zero where they were put back.
         """
         first = self._start(kspace, mask, smaps)
-        coil_images = self._coil_images(first, self._improve(first.magnitude))
+        image = self._magnitude(first)
+        coil_images = self._coil_images(first, image)
         misfit = filtered(coil_images - first.zero_filled, mask, axes=(-1,))
-        return self._finished(coil_images, first), relative_residual(misfit, first.zero_filled)
+        # Without data consistency the image is the U-Net's own, as in `forward`.
+        free = self.data_consistency == "none"
+        finished = image * first.scale if free else self._finished(coil_images, first)
+        return finished, relative_residual(misfit, first.zero_filled)
 
     def _start(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _First:
         kspace = kspace * mask
@@ -198,6 +201,11 @@ class UNet(nn.Module):
             shares = zero_filled / torch.where(size > 0, size, torch.ones_like(size))[:, None]
         return _First(size, shares, zero_filled, mask, floor, bright)
 
+    def _magnitude(self, first: _First) -> Tensor:
+        image = self._improve(first.magnitude)
+        # No magnitude is negative; in training it may be, or there would be no gradient from there.
+        return image if self.training else image.clamp(min=0)
+
     def _improve(self, image: Tensor) -> Tensor:
         x, mean, std = normalise(image)
         # Channels last, in which convolutions and their gradients are quickest (see `convolution`).
@@ -206,7 +214,7 @@ class UNet(nn.Module):
         return (x + correction if self.residual else correction) * std + mean
 
     def _coil_images(self, first: _First, image: Tensor) -> Tensor:
-        coil_images: Tensor = (image if self.training else image.clamp(min=0))[:, None] * first.shares
+        coil_images: Tensor = image[:, None] * first.shares
         if self.data_consistency == "none":
             return coil_images
         # Columns alone are sampled, so the misfit on the acquired ones needs transforms along the width only.

@@ -115,16 +115,16 @@ def test_too_small_an_image_is_an_error():
         UNet(4, 3)(*scan(height=7), None)
 
 
-def consistent(data_consistency, seed=0):
+def consistent(data_consistency, seed=0, **settings):
     torch.manual_seed(seed)
-    network = UNet(4, 2, data_consistency=data_consistency).eval()
+    network = UNet(4, 2, data_consistency=data_consistency, **settings).eval()
     network.unet.up_conv[-1][1].weight.data *= 3
     return network
 
 
 def coil_images_of(network, kspace, mask):
     first = network._start(kspace, mask, None)
-    return network._coil_images(first, network._improve(first.magnitude)) * first.scale[:, None]
+    return network._coil_images(first, network._magnitude(first)) * first.scale[:, None]
 
 
 def test_hard_consistency_puts_the_acquired_columns_back():
@@ -162,14 +162,17 @@ def test_with_hard_consistency_a_fully_sampled_scan_comes_back(n_coils):
     torch.testing.assert_close(image, rss(ifftc(kspace)), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("first", ["zero-filled", "tv"])
 @pytest.mark.parametrize("data_consistency", ["none", "soft", "hard"])
-def test_the_image_with_a_residual_is_the_image_without(data_consistency):
-    network = consistent(data_consistency)
+def test_the_image_with_a_residual_is_the_image_without(data_consistency, first):
+    network = consistent(data_consistency, first=first)
     kspace, mask = scan(2, 3)
+    maps = torch.ones_like(kspace) if network.needs_smaps else None
     with torch.inference_mode():
-        image = network(kspace, mask, None)
-        torch.testing.assert_close(network.with_residual(kspace, mask)[0], image, rtol=1e-4, atol=1e-5)
-        scaled = network(1e-7 * kspace, mask, None)
+        image = network(kspace, mask, maps)
+        found = network.with_residual(kspace, mask, maps)[0]
+        torch.testing.assert_close(found, image, rtol=1e-4, atol=1e-5)
+        scaled = network(1e-7 * kspace, mask, maps)
     torch.testing.assert_close(scaled, 1e-7 * image, rtol=1e-3, atol=1e-11)
 
 
