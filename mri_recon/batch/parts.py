@@ -17,6 +17,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from mri_recon.data.formats.base import ReadOptions
 from mri_recon.data.scan import Scan
 from mri_recon.evaluation.journal import entry_name
 from mri_recon.files import atomic_output, make_folder
@@ -58,14 +59,23 @@ class Parts:
 
     @classmethod
     def of(
-        cls, target: Path, scan: Scan, method: Method, method_name: str, keywords: Mapping[str, Any]
+        cls,
+        target: Path,
+        scan: Scan,
+        method: Method,
+        method_name: str,
+        reading: ReadOptions,
+        keywords: Mapping[str, Any],
     ) -> Parts:
-        """Those of the scan that becomes `target` by a method with these arguments of `reconstruct`."""
+        """Those of the scan, read so, that becomes `target` by a method with these arguments of `reconstruct`."""
         settings = method.as_dict()
         given = {name: str(value) for name, value in keywords.items()}
+        # Each rank has a GPU of its own, and parts are put together of all of them.
+        given["device"] = given.get("device", "").partition(":")[0]
         files = [scan.path, *(v for v in (*settings.values(), *keywords.values()))]
         key = {
             "scan": [scan.name, list(scan.kspace.shape)],
+            "reading": asdict(reading),
             "method": method_name,
             "settings": settings,
             "given": given,

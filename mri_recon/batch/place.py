@@ -105,37 +105,48 @@ class Place:
             )
 
     def write(self, target: Path, scan: Scan, result: Reconstruction) -> tuple[str, ...]:
-        """Write images and preview; what the format cannot keep comes back."""
+        """Write the images; what the format cannot keep comes back."""
         images = images_of(scan, result.image, slices=result.slices, attributes=_attributes(result))
-        notes = self.format.write_images(target, images, self.options, overwrite=self.overwrite)
-        if self.preview:
-            from mri_recon.report.figures import write_preview
+        return self.format.write_images(target, images, self.options, overwrite=self.overwrite)
 
-            write_preview(self.picture(target), result, overwrite=self.overwrite)
-        return notes
+    def draw(self, target: Path, result: Reconstruction) -> None:
+        """Write the preview where one is wanted, unless another job drew it meanwhile."""
+        if not self.preview:
+            return
+        from mri_recon.report.figures import write_preview
+
+        picture = self.picture(target)
+        try:
+            write_preview(picture, result, overwrite=self.overwrite)
+        except OutputError:
+            if self.overwrite or not picture.exists():
+                raise
 
     def add_missing_preview(self, target: Path, path: Path) -> None:
         """Draw the preview of a result that has none, as when its process was killed between the two."""
-        picture = self.picture(target)
-        if not self.preview or picture.exists() or self.format_name != "h5":
+        if not self.preview or self.picture(target).exists() or self.format_name != "h5":
             return
+        result: Reconstruction | None = None
+        # A scan that is done already need not be one that can still be read.
+        with suppress(MriReconError):
+            result = self._written(target, path)
+        if result is not None:
+            self.draw(target, result)
+
+    def _written(self, target: Path, path: Path) -> Reconstruction:
+        """A result as far as a preview shows it, read from its file and its scan's."""
         from mri_recon.data.formats.registry import read_scan
         from mri_recon.data.storage import read_reconstruction, reconstruction_attributes
         from mri_recon.physics.masks import SamplingMask
-        from mri_recon.report.figures import write_preview
 
-        # A scan that is done already need not be one that can still be read.
-        with suppress(MriReconError):
-            told = reconstruction_attributes(target)
-            image = read_reconstruction(target)
-            first = int(told["first_slice"])
-            scan = read_scan(path)
-            shown = None if scan.target is None else scan.target[first : first + len(image)]
-            mask = SamplingMask(str(told["mask"]), np.zeros(0, dtype=bool), 0)
-            result = Reconstruction(
-                scan.name, image, mask, str(told["method"]), {}, (first, first + len(image)), shown, None, 0.0
-            )
-            write_preview(picture, result)
+        told = reconstruction_attributes(target)
+        image = read_reconstruction(target)
+        first = int(told["first_slice"])
+        scan = read_scan(path)
+        shown = None if scan.target is None else scan.target[first : first + len(image)]
+        mask = SamplingMask(str(told["mask"]), np.zeros(0, dtype=bool), 0)
+        slices = first, first + len(image)
+        return Reconstruction(scan.name, image, mask, str(told["method"]), {}, slices, shown, None, 0.0)
 
 
 def _attributes(result: Reconstruction) -> dict[str, Any]:

@@ -161,5 +161,5 @@ def merged(outcomes: Sequence[Outcome], order: Sequence[Path]) -> list[Outcome]:
         if outcome.target is None and made:
             continue
         best.setdefault((outcome.path, outcome.target), outcome)
-    failed = {path for (path, _), one in best.items() if one.status == "failed"}
+    failed = {path for (path, target), one in best.items() if one.status == "failed" and target is None}
     return [one for one in best.values() if one.status != "part" or one.path not in failed]

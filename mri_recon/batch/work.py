@@ -108,40 +108,49 @@ def all_of(task: Task, item: Item) -> list[Outcome]:
 
 
 def _outcomes(task: Task, item: Item, progress: Progress | None) -> Iterator[Outcome]:
-    path = item.path
+    path, place = item.path, task.place
     alone = not task.several
     try:
         # A scan that is done already need not be one that can still be read.
-        done = task.several and not task.place.overwrite and task.place.target(path.name).exists()
+        done = task.several and not place.overwrite and place.target(path.name).exists()
         scans: tuple[Scan | None, ...] = (None,) if done else read_scans(path, task.reading)
-    except MriReconError as error:
-        yield Outcome(path, "failed", error=error, alone=alone)
+    except Exception as error:
+        yield _failed(path, error, alone=alone)
         return
     alone = alone and len(scans) == 1
     for scan in scans:
+        target = place.target(path.name if scan is None else scan.name)
         try:
-            yield _one(task, item, scan, progress, alone=alone)
-        except _TooLarge as error:
-            yield Outcome(path, "failed", error=error, alone=alone, needs_bytes=error.needs_bytes)
-        except MriReconError as error:
-            yield Outcome(path, "failed", error=error, alone=alone)
-        except MemoryError:
-            reason = f"{path.name}: out of memory. Use fewer --workers or --slices, or a larger machine."
-            yield Outcome(path, "failed", error=ScanError(reason), alone=alone)
+            yield _one(task, item, scan, target, progress, alone=alone)
         except Exception as error:
-            if alone:
-                raise
-            # One file's surprise must not cost the others of a long run their results.
-            reason = (
-                f"{path.name}: unexpected {type(error).__name__}: {' '.join(str(error).split())} Run it alone with "
-                "--debug and report what it shows."
-            )
-            yield Outcome(path, "failed", error=MriReconError(reason), alone=alone)
+            yield _failed(path, error, target, alone=alone)
 
 
-def _one(task: Task, item: Item, scan: Scan | None, progress: Progress | None, *, alone: bool) -> Outcome:
+def _failed(path: Path, error: Exception, target: Path | None = None, *, alone: bool) -> Outcome:
+    """The outcome of an error; one that nobody thought of is raised again where the scan is the only one."""
+    needs_bytes = error.needs_bytes if isinstance(error, _TooLarge) else None
+    if isinstance(error, MemoryError):
+        error = ScanError(
+            f"{path.name}: out of memory. Use fewer --workers or --slices, or a larger machine."
+        )
+    if not isinstance(error, MriReconError):
+        if alone:
+            raise error
+        # One file's surprise must not cost the others of a long run their results.
+        error = MriReconError(
+            f"{path.name}: unexpected {type(error).__name__}: {' '.join(str(error).split())} Run it alone with "
+            "--debug and report what it shows."
+        )
+    return Outcome(path, "failed", target, error=error, alone=alone, needs_bytes=needs_bytes)
+
+
+def _one(
+    task: Task, item: Item, scan: Scan | None, target: Path, progress: Progress | None, *, alone: bool
+) -> Outcome:
     path, place = item.path, task.place
-    target = place.target(path.name if scan is None else scan.name)
+    k, n = item.share
+    # Another rank that shares the slices may be the one that puts them together.
+    alone = alone and n == 1
     if not alone and not place.overwrite and target.exists():
         return _kept(task, path, target)
     if scan is None:  # it was there when it was looked for, and has gone since
@@ -150,7 +159,6 @@ def _one(task: Task, item: Item, scan: Scan | None, progress: Progress | None, *
     keywords = task.keywords
     if task.allowed_bytes is not None:
         keywords = {**keywords, "working_bytes": _working_bytes(task, scan)}
-    k, n = item.share
     if n == 1:
         result: Reconstruction | None = reconstruct(scan, task.method, **keywords, progress=progress)
     else:
@@ -165,6 +173,7 @@ def _one(task: Task, item: Item, scan: Scan | None, progress: Progress | None, *
         if alone or place.overwrite or not target.exists():
             raise
         return _kept(task, path, target)  # another job was quicker
+    place.draw(target, result)
     if n > 1:
         _parts(task, scan, target).remove()
     return Outcome(path, "done", target, _entry(result, path, target, notes), None, notes, alone)
@@ -191,7 +200,7 @@ def _share(
 
 
 def _parts(task: Task, scan: Scan, target: Path) -> Parts:
-    return Parts.of(target, scan, task.method, task.method_name, task.keywords)
+    return Parts.of(target, scan, task.method, task.method_name, task.reading, task.keywords)
 
 
 class _TooLarge(SettingsError):

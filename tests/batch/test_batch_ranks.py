@@ -130,17 +130,28 @@ def test_slices_of_one_volume_are_shared_and_a_rerun_makes_what_is_missing(
 
 def test_other_settings_or_another_scan_do_not_take_over_parts(folder, tmp_path):
     from mri_recon.batch.parts import Parts
+    from mri_recon.data.formats.base import ReadOptions
     from mri_recon.data.storage import read_scan
     from mri_recon.reconstruct import make_method
 
     scan, target = read_scan(folder / "scans" / "b.h5"), tmp_path / "b.h5"
-    key = Parts.of(target, scan, make_method("cs"), "cs", {"seed": None}).key
-    assert Parts.of(target, scan, make_method("cs"), "cs", {"seed": None}).key == key
-    assert Parts.of(target, scan, make_method("cs"), "cs", {"seed": 1}).key != key
-    assert Parts.of(target, scan, make_method("cs", {"tv_weight": 0.1}), "cs", {"seed": None}).key != key
+
+    def key_of(settings=None, reading=None, **keywords):
+        keywords = {"seed": None, "device": "cuda:0"} | keywords
+        return Parts.of(
+            target, scan, make_method("cs", settings), "cs", reading or ReadOptions(), keywords
+        ).key
+
+    key = key_of()
+    assert key_of() == key
+    assert key_of(device="cuda:1") == key  # each rank's own GPU
+    assert key_of(device="cpu") != key
+    assert key_of(seed=1) != key
+    assert key_of({"tv_weight": 0.1}) != key
+    assert key_of(reading=ReadOptions(axes=("slice", "coil", "width", "height"))) != key
     before = scan.path.stat().st_mtime_ns
     os.utime(scan.path, ns=(before, before + 1))
-    assert Parts.of(target, scan, make_method("cs"), "cs", {"seed": None}).key != key
+    assert key_of() != key
     os.utime(scan.path, ns=(before, before))
 
 

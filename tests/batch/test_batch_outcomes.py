@@ -1,0 +1,124 @@
+"""What becomes of scans when something goes wrong beside them: nothing that failed is called done, kept or left out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from batch_files import contents, write_folder
+from command_line import run
+from small_scans import small_scan
+
+from mri_recon.batch import run as batch_run
+from mri_recon.batch import work
+from mri_recon.batch.place import Place
+from mri_recon.errors import OutputError
+from mri_recon.report import figures
+
+METHOD = ["--method", "zero-filled"]
+
+
+def reads(monkeypatch, answer):
+    """Let files be read by `answer(path)`; None stands for the usual reader."""
+    usual = work.read_scans
+    monkeypatch.setattr(work, "read_scans", lambda path, options: answer(path) or usual(path, options))
+
+
+def two_scans(path):
+    """Raw data of two contrasts, the second of which cannot be used."""
+    good = small_scan("b_1.h5", height=32, width=32, n_slices=1, n_coils=1)
+    return good, replace(good, name="b_2.h5", kspace=np.full_like(good.kspace[:], np.nan))
+
+
+@pytest.mark.parametrize("names", [["b.h5"], ["a.h5", "b.h5"]])
+def test_a_scan_that_fails_beside_another_of_its_file_is_told(capsys, tmp_path, monkeypatch, names):
+    scans, out = write_folder(tmp_path / "scans", names, n_slices=1), tmp_path / "out"
+    reads(monkeypatch, lambda path: two_scans(path) if path.name == "b.h5" else None)
+    outcome = run(capsys, "reconstruct", scans, "-o", out, *METHOD)
+    assert outcome.code == 1
+    assert (out / "b_1.h5").exists()
+    assert not (out / "b_2.h5").exists()
+    assert f"1 of {len(names) + 1} failed: b.h5" in outcome.err
+
+
+def test_a_surprise_while_a_file_is_read_does_not_cost_the_others(capsys, tmp_path, monkeypatch):
+    scans, out = write_folder(tmp_path / "scans", n_slices=1), tmp_path / "out"
+
+    def surprised(path):
+        if path.name == "b.h5":
+            raise ZeroDivisionError("in the reader")
+
+    reads(monkeypatch, surprised)
+    outcome = run(capsys, "reconstruct", scans, "-o", out, *METHOD, "--no-preview")
+    assert outcome.code == 1
+    assert "b.h5: unexpected ZeroDivisionError: in the reader Run it alone" in outcome.err
+    assert sorted(contents(out)) == ["a.h5", "c.h5"]
+    assert (
+        "Unexpected ZeroDivisionError" in run(capsys, "reconstruct", scans / "b.h5", "-o", out, *METHOD).err
+    )
+
+
+def test_a_preview_that_cannot_be_written_is_told_until_it_is_there(capsys, tmp_path, monkeypatch):
+    scans, out = write_folder(tmp_path / "scans", ["a.h5", "b.h5"], n_slices=1), tmp_path / "out"
+    usual = figures.write_preview
+
+    def full(path, *others, **keywords):
+        if path.name == "b.png":
+            raise OutputError(f"Cannot write {path}: the disk is full. Free some space.")
+        usual(path, *others, **keywords)
+
+    monkeypatch.setattr(figures, "write_preview", full)
+    for _ in range(2):  # a run that finds the images there does not find the preview
+        outcome = run(capsys, "reconstruct", scans, "-o", out, *METHOD)
+        assert outcome.code == 1
+        assert "b.png: the disk is full" in outcome.err
+        assert "1 of 2 failed: b.h5" in outcome.err
+        assert sorted(contents(out)) == ["a.h5", "a.png", "b.h5"]
+    monkeypatch.setattr(figures, "write_preview", usual)
+    assert run(capsys, "reconstruct", scans, "-o", out, *METHOD).code == 0
+    assert (out / "b.png").exists()
+
+
+def test_a_rank_that_comes_late_keeps_what_others_put_together(capsys, tmp_path, monkeypatch):
+    """One volume, ranks that cannot hear each other."""
+    scan, out = write_folder(tmp_path / "scans", ["a.h5"], n_slices=2) / "a.h5", tmp_path / "out"
+    arguments = ["reconstruct", scan, "-o", out, *METHOD, "-v"]
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert run(capsys, *arguments).code == 0
+    before = contents(out)
+    assert sorted(before) == ["a.h5", "a.png"]
+    monkeypatch.setenv("RANK", "0")
+    outcome = run(capsys, *arguments)
+    assert outcome.code == 0
+    assert "a.h5 exists, kept" in outcome.err
+    assert contents(out) == before
+
+
+def test_of_two_ranks_that_put_a_volume_together_at_once_the_second_keeps_it(capsys, tmp_path, monkeypatch):
+    scan, out = write_folder(tmp_path / "scans", ["a.h5"], n_slices=2) / "a.h5", tmp_path / "out"
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(batch_run, "all_of", _second)
+    outcome = run(capsys, "reconstruct", scan, "-o", out, *METHOD, "-v")
+    assert outcome.code == 0
+    assert "Warning" not in outcome.err
+    assert "a.h5 exists, kept" in outcome.err
+    assert sorted(contents(out)) == ["a.h5", "a.png"]
+
+
+def _second(task, item):
+    """In a worker: all shares are there, and another rank gives the result its name just before this one."""
+    write = Place.write
+
+    def twice(*arguments):
+        write(*arguments)
+        return write(*arguments)
+
+    Place.write = twice
+    work._share = lambda task, scan, target, keywords, k, n: work.reconstruct(scan, task.method, **keywords)
+    return list(work.work_on(task, item))
