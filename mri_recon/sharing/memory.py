@@ -60,7 +60,7 @@ def parse_size(text: str) -> int:
 def size_text(n_bytes: float) -> str:
     """Bytes as people write them, rounded to three digits."""
     for unit in ("B", "KiB", "MiB", "GiB"):
-        if n_bytes < 1000:
+        if n_bytes < 999.5:  # which would be rounded to 1e+03
             return f"{n_bytes:.3g} {unit}"
         n_bytes /= 1024
     return f"{n_bytes:.3g} TiB"

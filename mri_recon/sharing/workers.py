@@ -130,7 +130,7 @@ def share_out(
                     on_start(index)
                 with suppress(OSError):  # if it has died, that shows when its answer is waited for
                     worker.connection.send(items[index])
-            for connection in _heard(busy, most_bytes):
+            for connection in _heard(busy, idle, most_bytes):
                 worker, index = busy[connection]
                 try:
                     answer = connection.recv()
@@ -156,20 +156,29 @@ def share_out(
         _stop([*idle, *(worker for worker, _ in busy.values())])
 
 
-def _heard(busy: dict[Connection, tuple[_Worker, int]], most_bytes: int | None) -> list[Any]:
+def _heard(
+    busy: dict[Connection, tuple[_Worker, int]], idle: list[_Worker], most_bytes: int | None
+) -> list[Any]:
     """Connections on which something came, memory being watched meanwhile."""
     if most_bytes is None:
         return wait(list(busy))
     while not (heard := wait(list(busy), _LOOK_EVERY)):
-        taken = {worker: resident_bytes(worker.process.pid or 0) for worker, _ in busy.values()}
-        total = resident_bytes(os.getpid()) + sum(taken.values())
-        if total > most_bytes:
+        taken = {worker: _resident(worker) for worker, _ in busy.values()}
+        total = resident_bytes(os.getpid()) + sum(taken.values()) + sum(map(_resident, idle))
+        if total > most_bytes and idle:
+            _stop(idle)  # there is nothing more for them to do, and what they hold may be what is too much
+            idle.clear()
+        elif total > most_bytes:
             largest = max(taken, key=lambda worker: taken[worker])
             largest.end(
                 f"was ended because the processes took {size_text(total)} together, "
                 f"more than the {size_text(most_bytes)} allowed"
             )
     return heard
+
+
+def _resident(worker: _Worker) -> int:
+    return resident_bytes(worker.process.pid or 0)
 
 
 def _stop(workers: Sequence[_Worker]) -> None:
@@ -244,6 +253,10 @@ def _without_interrupts() -> Iterator[None]:
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
+    from multiprocessing import resource_tracker
+
+    # Python starts it with the first process, and then lets these signals through again.
+    resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGTERM])
     try:
         yield

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from helpers import ROOT
 from mri_recon.errors import ScanError, SettingsError
 from mri_recon.sharing.memory import can_watch, parse_size, peak_bytes, resident_bytes, size_text
 from mri_recon.sharing.workers import Died, share_out, threads_each
+
+HELD = []
 
 
 def act(shared, item):
@@ -33,6 +36,16 @@ def act(shared, item):
         held = bytearray(os.urandom(1) * (300 << 20))
         time.sleep(60)
         return len(held)
+    if item == "grows when it is done":
+        (shared / "pid").write_text(str(os.getpid()))
+        threading.Timer(0.3, lambda: HELD.append(bytearray(os.urandom(1) * (400 << 20)))).start()
+    if item == "waits for that one's end":
+        give_up = time.monotonic() + 10
+        while not (shared / "pid").exists() or _runs(int((shared / "pid").read_text() or 0)):
+            if time.monotonic() > give_up:
+                return "it stays"
+            time.sleep(0.02)
+        return "it has ended"
     return f"{shared} {item} {os.environ.get('OMP_NUM_THREADS')}"
 
 
@@ -69,6 +82,37 @@ def test_a_worker_that_grows_too_large_is_ended():
     assert "was ended because the processes took" in found[0].reason
     assert f"more than the {size_text(limit)} allowed" in found[0].reason
     assert found[1].startswith("shared a")
+
+
+def test_what_idle_workers_hold_is_counted_and_they_are_ended_first(tmp_path):
+    if not can_watch():
+        pytest.skip("this system does not tell how much memory a process has in use")
+    limit = resident_bytes(os.getpid()) + (350 << 20)
+    items = ["grows when it is done", "waits for that one's end"]
+    found = dict(share_out(act, items, tmp_path, 2, most_bytes=limit))
+    assert not isinstance(found[0], Died)
+    assert found[1] == "it has ended"
+
+
+MASKED = """
+from pathlib import Path
+from mri_recon.sharing.workers import _Worker, _stop
+if __name__ == "__main__":
+    worker = _Worker(len, None)
+    blocked = Path(f"/proc/{worker.process.pid}/status").read_text().split("SigBlk:")[1].split()[0]
+    print(blocked, flush=True)
+    _stop([worker])
+"""
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="signals that a process does not heed are read from /proc"
+)
+def test_the_very_first_worker_hears_no_interrupt_while_it_is_started(tmp_path):
+    out, messages = program(tmp_path, MASKED).communicate()
+    blocked = int(out, 16)
+    assert blocked >> (signal.SIGINT - 1) & 1, messages
+    assert blocked >> (signal.SIGTERM - 1) & 1, messages
 
 
 UNGUARDED = """
@@ -137,4 +181,5 @@ def test_sizes():
         with pytest.raises(SettingsError, match="expected a size such as 4G"):
             parse_size(text)
     assert [size_text(n) for n in (5, 2048, 5 << 30, 3 << 40)] == ["5 B", "2 KiB", "5 GiB", "3 TiB"]
+    assert [size_text(n) for n in (999, 1000, 999.7 * 1024)] == ["999 B", "0.977 KiB", "0.976 MiB"]
     assert peak_bytes() == 0 or peak_bytes() >= resident_bytes(os.getpid()) // 2 > 0
