@@ -45,8 +45,11 @@ class Log:
     def _write(self, told: dict[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = json.dumps(json.loads(json_text({"time": now, "rank": self.rank, **told})), ensure_ascii=False)
+        content = line.encode("utf-8", errors="replace") + b"\n"
         try:
-            self.file.write(line.encode("utf-8", errors="replace") + b"\n")
+            # A disk that is nearly full takes a part, and says so with the rest.
+            while content:
+                content = content[self.file.write(content) :]
         except OSError as error:
             raise output_error(self.path, error) from error
 

@@ -65,13 +65,35 @@ class Ranks:
         return [one for one in found if one is not None]
 
 
+def refuse_deaf() -> None:
+    """Refuse ranks that do not know where they meet.
+
+    Raises
+    ------
+    SettingsError
+        No MASTER_ADDR.
+    """
+    if "MASTER_ADDR" not in os.environ:
+        raise SettingsError(
+            f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, and no MASTER_ADDR says where these processes meet. Start "
+            "them with torchrun, or unset WORLD_SIZE where one process does all."
+        )
+
+
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Ranks that can hear each other meanwhile."""
+    """Ranks that can hear each other meanwhile.
+
+    Raises
+    ------
+    SettingsError
+        They cannot.
+    """
     ranks = Ranks.here()
     if ranks.size == 1:
         yield ranks
         return
+    refuse_deaf()
     import torch
     import torch.distributed as dist
 

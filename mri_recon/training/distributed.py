@@ -19,6 +19,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from mri_recon.errors import MriReconError
+from mri_recon.sharing.ranks import refuse_deaf
 
 Value = TypeVar("Value")
 
@@ -76,11 +77,18 @@ class Processes:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[tuple[Processes, torch.device]]:
-    """Join the processes that torchrun started; each GPU process takes the GPU of its number on its machine."""
+    """Join the processes that torchrun started; each GPU process takes the GPU of its number on its machine.
+
+    Raises
+    ------
+    SettingsError
+        They do not know where they meet.
+    """
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         yield Processes(), device
         return
+    refuse_deaf()
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)

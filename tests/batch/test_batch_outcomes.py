@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from io import FileIO
 
 import numpy as np
 import pytest
 from batch_files import contents, write_folder
-from command_line import run
+from command_line import assert_one_line, run
 from small_scans import small_scan
 
 from mri_recon.batch import run as batch_run
 from mri_recon.batch import work
+from mri_recon.batch.log import Log
 from mri_recon.batch.place import Place
 from mri_recon.errors import OutputError
 from mri_recon.report import figures
@@ -122,3 +125,28 @@ def _second(task, item):
     Place.write = twice
     work._share = lambda task, scan, target, keywords, k, n: work.reconstruct(scan, task.method, **keywords)
     return list(work.work_on(task, item))
+
+
+@pytest.mark.parametrize("arguments", [["evaluate", "-q"], ["train", "-q", "-o", "run"]])
+def test_ranks_that_do_not_know_where_they_meet_are_told(capsys, tmp_path, monkeypatch, arguments):
+    """As srun starts them, for commands whose ranks must hear each other."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    assert_one_line(run(capsys, *arguments), "WORLD_SIZE is 2", "Start them with torchrun, or unset")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_line_of_the_log_is_written_whole_on_a_disk_that_takes_parts(tmp_path):
+    class Parts(FileIO):
+        def write(self, content):
+            return super().write(bytes(content)[:7])
+
+    with Parts(tmp_path / "log.jsonl", "ab+") as file:
+        log = Log(tmp_path / "log.jsonl", file, rank=3)
+        log.began(tmp_path / "a.h5")
+        log.began(tmp_path / "b.h5")
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["rank"], line["file"][-4:]) for line in lines] == [(3, "a.h5"), (3, "b.h5")]
