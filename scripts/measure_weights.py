@@ -5,8 +5,8 @@
     scripts/measure_weights.py SCANS --peers out/weights.json      # compressed sensing as found by an earlier run
 
 Every fully sampled scan is undersampled 4 and 8 times by random columns. `cs` and `wavelet` are run with each of
-eight weights λ and the best of them in hindsight, by PSNR against the target, is what a network is compared with: a
-choice that nobody has who lacks the target. Of a volume N slices around the middle are taken, all by default, and the
+eight weights λ (--grid) and the best of them in hindsight, by PSNR against the target, is what a network is compared
+with: a choice that nobody has who lacks the target. Of a volume N slices around the middle are taken, all by default, and the
 table has means over its slices. The best PSNR and the best SSIM may be of different methods.
 """
 
@@ -82,7 +82,7 @@ def _peers(scan: Scan, acceleration: float, n_slices: int, grid: Sequence[float]
     """Zero-filled, and cs and wavelet at their best weight."""
     found = {"zero-filled": _scores(scan, "zero-filled", acceleration, n_slices)}
     for method, key in (("cs", "tv_weight"), ("wavelet", "wavelet_weight")):
-        tried = [_scores(scan, method, acceleration, n_slices, settings={key: weight}) for weight in WEIGHTS]
+        tried = [_scores(scan, method, acceleration, n_slices, settings={key: weight}) for weight in grid]
         found[method] = max(tried, key=lambda scores: scores.psnr)
     return found
 

@@ -56,16 +56,21 @@ def test_two_of_each_kind(corpus, tmp_path):
         seen[item.kind] = seen.get(item.kind, 0) + 1
         if item.role not in SLOW_ROLES and seen[item.kind] in (1, 4):
             chosen.append(item)
-    good = tmp_path / "good.h5"
-    good.write_bytes((corpus[0].path.parent / "secret" / "secret.h5").read_bytes())
+    good, secret = tmp_path / "good.h5", corpus[0].path.parent / "secret" / "secret.h5"
+    good.write_bytes(secret.read_bytes())
     found = []
-    with Worker(tmp_path) as worker:
+    with Worker(tmp_path, secret) as worker:
         for number, bad in enumerate(chosen):
             commands = list(commands_on(bad, good, tmp_path))
             command = commands[number % len(commands)]
             outcome = worker.run(command)
-            if what := faults(bad, command, outcome):
+            what = faults(bad, command, outcome)
+            if bad.role != "results" and worker.secret_opened():
+                what.append("opened another file")
+            if what:
                 found.append((command.arguments, outcome, what))
+        good.write_bytes(secret.read_bytes())
+        assert worker.secret_opened()  # so that the watch is known to work
     assert len(chosen) > 60
     assert not found, told(found)
 
