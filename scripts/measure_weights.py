@@ -6,8 +6,8 @@
 
 Every fully sampled scan is undersampled 4 and 8 times by random columns. `cs` and `wavelet` are run with each of
 eight weights λ (--grid) and the best of them in hindsight, by PSNR against the target, is what a network is compared
-with: a choice that nobody has who lacks the target. Of a volume N slices around the middle are taken, all by default, and the
-table has means over its slices. The best PSNR and the best SSIM may be of different methods.
+with: a choice that nobody has who lacks the target. Of a volume N slices around the middle are taken, all by default,
+and the table has means over its slices. The best PSNR and the best SSIM may be of different methods.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import mri_recon
 from mri_recon.catalog import FORMATS, look_up
 from mri_recon.data.formats.base import Format, WriteOptions
 from mri_recon.data.images import images_of
+from mri_recon.data.sampling import AS_ACQUIRED, Sampling
 from mri_recon.data.scan import Scan
 from mri_recon.errors import MriReconError, OutputError
 from mri_recon.methods.base import Method
@@ -86,7 +88,7 @@ class Place:
                     f"{path} exists. Replace it with --overwrite, or choose another folder with -o."
                 )
 
-    def refuse_other(self, target: Path, method: Method, method_name: str) -> None:
+    def refuse_other(self, target: Path, method: Method, method_name: str, asked: Mapping[str, Any]) -> None:
         """Refuse to keep a result that this call would have made differently, as far as its file says.
 
         Raises
@@ -103,10 +105,27 @@ class Place:
             raise OutputError(
                 f"{target} was made by another method or settings; use --overwrite, or another folder with -o."
             )
+        try:
+            before = json.loads(str(told.get("asked")))
+        except (ValueError, RecursionError):
+            return  # of a version that did not say
+        if not isinstance(before, dict):
+            return
+        # A scan that says itself which columns it has is the same whatever mask was to be drawn.
+        drawn = told.get("mask") != AS_ACQUIRED or asked["columns"] or before.get("columns")
+        other = [name for name in asked if before.get(name) != asked[name] and (drawn or name not in DRAWN)]
+        if other:
+            raise OutputError(
+                f"{target} was made with {other[0]} {_shown(before.get(other[0]))}, not {_shown(asked[other[0]])}; use "
+                "--overwrite, or another folder with -o."
+            )
 
-    def write(self, target: Path, scan: Scan, result: Reconstruction) -> tuple[str, ...]:
+    def write(
+        self, target: Path, scan: Scan, result: Reconstruction, asked: Mapping[str, Any]
+    ) -> tuple[str, ...]:
         """Write the images; what the format cannot keep comes back."""
-        images = images_of(scan, result.image, slices=result.slices, attributes=_attributes(result))
+        attributes = _attributes(result) | {"asked": json.dumps(asked)}
+        images = images_of(scan, result.image, slices=result.slices, attributes=attributes)
         return self.format.write_images(target, images, self.options, overwrite=self.overwrite)
 
     def draw(self, target: Path, result: Reconstruction) -> None:
@@ -147,6 +166,37 @@ class Place:
         mask = SamplingMask(str(told["mask"]), np.zeros(0, dtype=bool), 0)
         slices = first, first + len(image)
         return Reconstruction(scan.name, image, mask, str(told["method"]), {}, slices, shown, None, 0.0)
+
+
+DRAWN = ("mask", "accelerations", "center_fractions", "seed")
+"""What `asked_of` tells of a mask that is drawn."""
+
+
+def asked_of(keywords: Mapping[str, Any]) -> dict[str, Any]:
+    """What arguments of `reconstruct` change in its images, besides the method, ready for JSON; defaults are filled in.
+
+    Raises
+    ------
+    SettingsError
+        A mask file that cannot be used.
+    """
+    sampling = Sampling.of(
+        *(keywords.get(name) for name in ("mask", "acceleration", "center_fraction", "seed"))
+    )
+    columns, smaps, slices = sampling.columns, keywords.get("smaps"), keywords.get("slices")
+    return {
+        "mask": sampling.kind,
+        "accelerations": list(sampling.accelerations),
+        "center_fractions": list(sampling.center_fractions),
+        "seed": sampling.seed,
+        "columns": None if columns is None else hashlib.sha256(columns.tobytes()).hexdigest(),
+        "slices": None if slices is None else list(slices),
+        "smaps": Path(smaps).name if isinstance(smaps, str | Path) else None,
+    }
+
+
+def _shown(value: Any) -> str:
+    return "its default" if value is None else json.dumps(value)
 
 
 def _attributes(result: Reconstruction) -> dict[str, Any]:

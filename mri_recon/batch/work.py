@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mri_recon.batch.parts import Parts, joined_parts, share_of
-from mri_recon.batch.place import Place
+from mri_recon.batch.place import Place, asked_of
 from mri_recon.data.formats.base import ReadOptions
 from mri_recon.data.formats.registry import read_scans
 from mri_recon.data.scan import Scan
@@ -168,7 +168,7 @@ def _one(
         note = f"slices {first} to {stop - 1} are done, others are not yet"
         return Outcome(path, "part", target, notes=(note,), alone=alone)
     try:
-        notes = place.write(target, scan, result)
+        notes = place.write(target, scan, result, asked_of(keywords))
     except OutputError:
         if alone or place.overwrite or not target.exists():
             raise
@@ -180,7 +180,7 @@ def _one(
 
 
 def _kept(task: Task, path: Path, target: Path) -> Outcome:
-    task.place.refuse_other(target, task.method, task.method_name)
+    task.place.refuse_other(target, task.method, task.method_name, asked_of(task.keywords))
     task.place.add_missing_preview(target, path)
     return Outcome(path, "kept", target)
 

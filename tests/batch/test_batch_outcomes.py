@@ -16,6 +16,7 @@ from mri_recon.batch import run as batch_run
 from mri_recon.batch import work
 from mri_recon.batch.log import Log
 from mri_recon.batch.place import Place
+from mri_recon.data.storage import write_scan
 from mri_recon.errors import OutputError
 from mri_recon.report import figures
 
@@ -150,3 +151,41 @@ def test_a_line_of_the_log_is_written_whole_on_a_disk_that_takes_parts(tmp_path)
         log.began(tmp_path / "b.h5")
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert [(line["rank"], line["file"][-4:]) for line in lines] == [(3, "a.h5"), (3, "b.h5")]
+
+
+def test_results_of_another_sampling_are_not_kept_for_this_one(capsys, tmp_path):
+    scans, out = write_folder(tmp_path / "scans", ["a.h5", "b.h5"], n_slices=2), tmp_path / "out"
+    np.save(tmp_path / "mask.npy", np.arange(32) % 2 == 0)
+    arguments = ["reconstruct", scans, "-o", out, *METHOD, "--no-preview"]
+    assert run(capsys, *arguments).code == 0
+    before = contents(out)
+    for other, words in (
+        (["--acceleration", 8], "a.h5 was made with accelerations [4.0], not [8.0]; use --overwrite"),
+        (["--mask", "equispaced"], 'a.h5 was made with mask "random", not "equispaced"'),
+        (["--seed", 1], "a.h5 was made with seed its default, not 1"),
+        (["--slices", "0:1"], "a.h5 was made with slices its default, not [0, 1]"),
+        (["--mask-file", tmp_path / "mask.npy"], 'a.h5 was made with mask "random", not "file"'),
+    ):
+        outcome = run(capsys, *arguments, *other)
+        assert outcome.code == 2
+        assert words in outcome.err
+    assert contents(out) == before
+    # The defaults, said.
+    assert (
+        run(capsys, *arguments, "--acceleration", 4, "--center-fraction", 0.08, "--mask", "random").code == 0
+    )
+
+
+def test_a_scan_with_a_mask_of_its_own_is_kept_whatever_was_to_be_drawn(capsys, tmp_path):
+    scan = small_scan("a.h5", height=32, width=32, n_coils=1, n_slices=2)
+    mask = np.arange(32) % 4 == 0
+    mask[12:20] = True
+    (tmp_path / "scans").mkdir()
+    for name in ("a.h5", "b.h5"):
+        write_scan(tmp_path / "scans" / name, replace(scan, name=name, mask=mask))
+    arguments = ["reconstruct", tmp_path / "scans", "-o", tmp_path / "out", *METHOD, "--no-preview"]
+    assert run(capsys, *arguments).code == 0
+    again = run(capsys, *arguments, "--acceleration", 8)
+    assert again.code == 0
+    assert "2 of 2 were there already and kept" in again.err
+    assert "was made with slices" in run(capsys, *arguments, "--slices", 1).err
