@@ -86,13 +86,15 @@ def in_batches(
         last = min(at + size, stop)
         try:
             result = work((at, last))
-        except torch.OutOfMemoryError as error:
-            if size == 1:
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            if last - at == 1:
                 raise SettingsError(
                     f"One slice does not fit in the free memory of '{device}'. Use --device cpu, or end other programs "
                     "there."
                 ) from error
-            size //= 2
+            size = (last - at) // 2  # of those tried: near the end fewer than size
         else:
             yield result
             at = last
@@ -100,6 +102,16 @@ def in_batches(
                 size, known = _affordable(device, torch.cuda.max_memory_allocated(device) - before), True
             continue
         torch.cuda.empty_cache()  # out here the error no longer holds on to what the batch took
+
+
+_NO_MEMORY = ("ALLOC_FAILED", "CUDA error: out of memory")
+"""What CUDA's own libraries say, of Fourier transforms for one, which take memory beside torch's."""
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY)
 
 
 def _affordable(device: str, bytes_of_one: int) -> int:

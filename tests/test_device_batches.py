@@ -20,8 +20,9 @@ from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 class Gpu:
     """A GPU of which no more is faked than what is asked: a slice takes one unit, `room` are free."""
 
-    def __init__(self, monkeypatch, *, told, room):
+    def __init__(self, monkeypatch, *, told, room, error=None):
         self.told, self.room, self.emptied, self.taken = told, room, 0, 0
+        self.error = error or torch.OutOfMemoryError("CUDA out of memory")
         for name in ("reset_peak_memory_stats", "memory_allocated", "memory_reserved"):
             monkeypatch.setattr(torch.cuda, name, lambda device: 0)
         monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (self.told, 100))
@@ -36,7 +37,7 @@ class Gpu:
         n = some[1] - some[0]
         self.batches.append(n)
         if n > self.room:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise self.error
         self.taken = n
         return list(range(*some))
 
@@ -57,6 +58,21 @@ def test_every_slice_is_worked_on_in_order(monkeypatch, told, room, expected):
     assert done == list(range(3, 43))
     assert gpu.batches == expected
     assert gpu.emptied == sum(n > room for n in expected)
+
+
+@pytest.mark.parametrize(
+    "says", ["cuFFT error: CUFFT_ALLOC_FAILED", "CUDA error: out of memory\nCUDA kernel errors"]
+)
+def test_memory_that_a_library_of_cuda_lacks_halves_the_batch_too(monkeypatch, says):
+    gpu = Gpu(monkeypatch, told=20, room=5, error=RuntimeError(says))
+    assert [i for batch in in_batches(gpu.work, (0, 9), "cuda") for i in batch] == list(range(9))
+    assert gpu.batches == [1, 8, 4, 4]
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(monkeypatch):
+    gpu = Gpu(monkeypatch, told=20, room=5, error=RuntimeError("cuFFT error: CUFFT_INVALID_SIZE"))
+    with pytest.raises(RuntimeError, match="INVALID_SIZE"):
+        list(in_batches(gpu.work, (0, 9), "cuda"))
 
 
 def test_a_slice_that_does_not_fit_is_told(monkeypatch):
