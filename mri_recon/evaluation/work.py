@@ -62,8 +62,8 @@ def work_on(source: Path | Scan, plan: Plan) -> Iterator[Event]:
         if scan.target is None:
             raise ScanError("It has no target, so there is nothing to score against.")
         sha256 = scan_sha256(scan)
-    except MriReconError as error:
-        yield Outcome(name, failure=str(error), cells=plan.cells)
+    except (MriReconError, MemoryError) as error:
+        yield Outcome(name, failure=_reason(error), cells=plan.cells)
         return
     scores: list[VolumeScore] = []
     as_acquired = False
@@ -111,8 +111,14 @@ def _outcome(scan: Scan, sha256: str, method: Method, pair: Pair | None, plan: P
         if journal is not None:
             journal.keep(key, score, result, image=plan.images)
         return _told(score, result, images=plan.images, resumed=False)
-    except MriReconError as error:
-        return Outcome(scan.name, failure=str(error))
+    except (MriReconError, MemoryError) as error:
+        return Outcome(scan.name, failure=_reason(error))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "Out of memory. Use fewer --workers or --slices, or a larger machine."
+    return str(error)
 
 
 def _known_of(scan: Scan) -> dict[str, Any]:

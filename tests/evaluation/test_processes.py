@@ -16,7 +16,7 @@ from helpers import ROOT
 from small_scans import small_scan
 
 from mri_recon.data.storage import write_scan
-from mri_recon.evaluation import processes
+from mri_recon.evaluation import processes, work
 from mri_recon.evaluation.run import evaluate
 from mri_recon.evaluation.work import work_on
 
@@ -134,3 +134,20 @@ def test_two_ranks_make_one_table(folder, tmp_path, start):
     assert [file["file"] for file in told["manifest"]["files"]] == ["a.h5", "b.h5", "d.h5"]
     assert messages.count("Warning: c.h5") == 1
     assert "a.h5" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("where", ["reconstruct", "read_scan"])
+def test_a_file_that_fills_the_memory_does_not_cost_the_others(folder, monkeypatch, where):
+    usual = getattr(work, where)
+
+    def full(scan, *others, **keywords):
+        if scan.name == "b.h5":
+            raise MemoryError
+        return usual(scan, *others, **keywords)
+
+    monkeypatch.setattr(work, where, full)
+    found = evaluate(folder, ["zero-filled"])
+    assert [v.file for v in found.volumes] == ["a.h5", "d.h5"]
+    assert dict(found.failures)["b.h5"] == (
+        "Out of memory. Use fewer --workers or --slices, or a larger machine."
+    )
