@@ -66,8 +66,10 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """The batch on a device."""
-        kspace, mask, target, data_range = (t.to(device, non_blocking=True) for t in self[:4])
-        smaps = None if self.smaps is None else self.smaps.to(device, non_blocking=True)
+        # To "mps" torch goes on reading memory that was freed meanwhile (its issue 189690).
+        at_once = device.type == "cuda"
+        kspace, mask, target, data_range = (t.to(device, non_blocking=at_once) for t in self[:4])
+        smaps = None if self.smaps is None else self.smaps.to(device, non_blocking=at_once)
         return Batch(kspace, mask, target, data_range, self.names, smaps)
 
 

@@ -16,7 +16,15 @@ from mri_recon.errors import ScanError, SettingsError
 from mri_recon.physics.coils import rss
 from mri_recon.physics.fourier import ifftc
 from mri_recon.training.config import DataSettings, GeneratedSettings, MaskSettings, TrainingConfig
-from mri_recon.training.data import DrawnSlices, batches, loader, open_data, split_folder, validation_slice
+from mri_recon.training.data import (
+    Batch,
+    DrawnSlices,
+    batches,
+    loader,
+    open_data,
+    split_folder,
+    validation_slice,
+)
 from mri_recon.training.samples import FreshSlices, PoolSlices, ScanSlices, acquired_columns
 
 
@@ -285,3 +293,17 @@ def test_generated_validation_scans_are_the_sample_sets():
     config = TrainingConfig(generated=GeneratedSettings(n_slices=2, sizes=((16, 16),), n_validation_scans=1))
     _, validation = open_data(config, lambda _: None)
     assert [scan.name for scan in islice(validation, 2)] == ["head_val_0000.h5"]
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("cuda", True), ("mps", False), ("cpu", False)])
+def test_only_a_gpu_of_cuda_is_not_waited_for(kind, expected):
+    """The batch on the CPU is gone as soon as it was handed over."""
+    asked = []
+
+    class Recorded:
+        def to(self, device, *, non_blocking):
+            asked.append((device.type, non_blocking))
+            return self
+
+    Batch(*[Recorded()] * 4, ("a",), Recorded()).to(torch.device(kind))
+    assert asked == [(kind, expected)] * 5
