@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 
 import h5py
@@ -215,3 +218,28 @@ def test_a_pair_is_written_where_it_is_said_to_be(tmp_path, asked, stem):
     np.testing.assert_array_equal(
         read_scan(done.outputs[0]).kspace[:], read_scan(tmp_path / "a.h5").kspace[:]
     )
+
+
+@pytest.mark.parametrize("failing", range(1, 5))
+def test_a_disk_that_fails_while_a_pair_is_replaced_leaves_no_halves_of_two(tmp_path, monkeypatch, failing):
+    """At any of the moments at which something is flushed to it."""
+    small, large = (
+        replace(small_scan("a.h5", width=width, n_slices=1, n_coils=1), smaps=None) for width in (20, 40)
+    )
+    Cfl.write_scan(tmp_path / "a.cfl", small, overwrite=False)
+    calls, fsync = [], os.fsync
+
+    def fail(descriptor):
+        calls.append(descriptor)
+        if len(calls) == failing:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with suppress(OutputError):
+        Cfl.write_scan(tmp_path / "a.cfl", large, overwrite=True)
+    assert len(calls) >= failing
+    monkeypatch.undo()
+    if (tmp_path / "a.hdr").exists():  # else there is no pair, and that is said
+        assert Cfl.read_scans(tmp_path / "a.cfl", ReadOptions())[0].shape in (small.shape, large.shape)
+    assert not list(tmp_path.glob(".*.part"))

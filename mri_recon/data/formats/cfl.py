@@ -294,9 +294,11 @@ def _write(path: Path, blocks: Iterator[NDArray[Any]], shape: tuple[int, ...], o
         return
     before = header.read_bytes() if header.exists() else None
     try:
-        with atomic_output(header, overwrite=True) as text, atomic_output(data, overwrite=True) as part:
-            fill(part, text)
-            header.unlink(missing_ok=True)
+        with atomic_output(header, overwrite=True) as text:
+            with atomic_output(data, overwrite=True) as part:
+                fill(part, text)
+                header.unlink(missing_ok=True)
+            before = None  # it would be beside another volume's cfl
     except BaseException:
         if before is not None and not header.exists():
             header.write_bytes(before)
