@@ -243,3 +243,26 @@ def test_a_disk_that_fails_while_a_pair_is_replaced_leaves_no_halves_of_two(tmp_
     if (tmp_path / "a.hdr").exists():  # else there is no pair, and that is said
         assert Cfl.read_scans(tmp_path / "a.cfl", ReadOptions())[0].shape in (small.shape, large.shape)
     assert not list(tmp_path.glob(".*.part"))
+
+
+def test_damaged_archives_that_are_compressed_or_encrypted_are_told_in_a_line(tmp_path):
+    path, rng = tmp_path / "a.npz", np.random.default_rng(0)
+    np.savez_compressed(path, kspace=complex_normal(rng, (1, 2, 8, 8), np.complex64))
+    whole = path.read_bytes()
+    assert read_scans(path)[0].kspace.shape == (1, 2, 8, 8)
+    refused = []
+    for place in rng.integers(len(whole), size=60):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path.write_bytes(damaged)
+        try:
+            read_scans(path)
+        except ScanError as error:
+            refused.append(str(error))
+    assert len(refused) > 40
+    assert all("a.npz" in text and "\n" not in text for text in refused)
+    encrypted = bytearray(whole)
+    encrypted[6] |= 1
+    encrypted[whole.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(encrypted)
+    assert "encrypted" in complaint(path)

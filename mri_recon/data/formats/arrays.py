@@ -172,8 +172,6 @@ class Npz(_Arrays):
 
     @classmethod
     def _load(cls, path: Path) -> Mapping[str, NDArray[Any]]:
-        from zipfile import BadZipFile
-
         try:
             # Opened here, as numpy would leave a broken archive open.
             with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
@@ -182,7 +180,9 @@ class Npz(_Arrays):
                 found = {name: archive[name] for name in archive.files}
                 # A member that is no array comes as bytes.
                 return {name: value for name, value in found.items() if isinstance(value, np.ndarray)}
-        except (*NUMPY_ERRORS, BadZipFile) as error:
+        except ScanError:
+            raise
+        except Exception as error:  # zlib.error, and what else a damaged archive meets in zipfile and numpy
             raise _broken(path, "an archive of NumPy arrays", error) from error
 
     @classmethod
