@@ -198,12 +198,12 @@ def _stop(workers: Sequence[_Worker]) -> None:
 
 def _serve(connection: Connection, function: Callable[[Any, Any], Any], shared: Any) -> None:
     """What a worker does until nothing more comes."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        signal.signal(signal.SIGINT, _interrupt)
+        signal.signal(signal.SIGTERM, _interrupt)
+        if hasattr(signal, "pthread_sigmask"):  # what came meanwhile is heard now
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT, signal.SIGTERM])
+        threading.Thread(target=_end_with_parent, daemon=True).start()
         connection.send(_READY)
         while True:
             item = connection.recv()
