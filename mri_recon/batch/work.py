@@ -163,9 +163,19 @@ def _one(
         result: Reconstruction | None = reconstruct(scan, task.method, **keywords, progress=progress)
     else:
         result = _share(task, scan, target, keywords, k, n)
+    if (
+        result is None and not place.overwrite and target.exists()
+    ):  # put together, and the shares removed, meanwhile
+        _parts(task, scan, target).remove()
+        return _kept(task, path, target)
     if result is None:
         first, stop = share_of(check_slices(scan, keywords.get("slices")), k, n)
-        note = f"slices {first} to {stop - 1} are done, others are not yet"
+        own = (
+            f"slices {first} to {stop - 1} are done"
+            if first < stop
+            else "there are too few slices for this rank"
+        )
+        note = f"{own}; others are not yet"
         return Outcome(path, "part", target, notes=(note,), alone=alone)
     try:
         notes = place.write(target, scan, result, asked_of(keywords))

@@ -115,6 +115,33 @@ def test_of_two_ranks_that_put_a_volume_together_at_once_the_second_keeps_it(cap
     assert sorted(contents(out)) == ["a.h5", "a.png"]
 
 
+def test_a_rank_whose_shares_another_put_together_meanwhile_leaves_none(capsys, tmp_path, monkeypatch):
+    scan, out = write_folder(tmp_path / "scans", ["a.h5"], n_slices=2) / "a.h5", tmp_path / "out"
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setattr(batch_run, "all_of", _overtaken)
+    outcome = run(capsys, "reconstruct", scan, "-o", out, *METHOD, "-v")
+    assert outcome.code == 0
+    assert "a.h5 exists, kept" in outcome.err
+    assert sorted(contents(out)) == ["a.h5", "a.png"]
+    assert [path.name for path in out.iterdir() if path.is_dir()] == []
+
+
+def _overtaken(task, item):
+    """In a worker: after this rank has looked for the result, another finds all shares, writes it and removes them."""
+    share = work._share
+
+    def late(task, scan, target, keywords, k, n):
+        task.place.write(
+            target, scan, work.reconstruct(scan, task.method, **keywords), work.asked_of(keywords)
+        )
+        return share(task, scan, target, keywords, k, n)
+
+    work._share = late
+    return list(work.work_on(task, item))
+
+
 def _second(task, item):
     """In a worker: all shares are there, and another rank gives the result its name just before this one."""
     write = Place.write
@@ -189,3 +216,13 @@ def test_a_scan_with_a_mask_of_its_own_is_kept_whatever_was_to_be_drawn(capsys, 
     assert again.code == 0
     assert "2 of 2 were there already and kept" in again.err
     assert "was made with slices" in run(capsys, *arguments, "--slices", 1).err
+
+
+def test_a_rank_without_a_slice_says_so(capsys, tmp_path, monkeypatch):
+    scan = write_folder(tmp_path / "scans", ["a.h5"], n_slices=1) / "a.h5"
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    outcome = run(capsys, "reconstruct", scan, "-o", tmp_path / "out", *METHOD)
+    assert outcome.code == 0
+    assert "a.h5: there are too few slices for this rank; others are not yet" in outcome.err

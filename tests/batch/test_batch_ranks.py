@@ -112,7 +112,7 @@ def test_slices_of_one_volume_are_shared_and_a_rerun_makes_what_is_missing(
     arguments = ["reconstruct", scan, "-o", out, *METHOD]
     first = run(capsys, *arguments)
     assert first.code == 0
-    assert "rank 1: b.h5: slices 1 to 2 are done, others are not yet" in first.err
+    assert "rank 1: b.h5: slices 1 to 2 are done; others are not yet" in first.err
     (part,) = (out / ".b.h5.slices").iterdir()
     with np.load(part) as kept:
         assert kept["image"].shape == (2, 32, 32)
