@@ -107,7 +107,7 @@ MANY_COILS = 3.0
 """Factor on `rho` for several coils: steps that are solved inexactly want a stiffer splitting."""
 
 LEAST_RHO = 0.07
-"""For several coils and tiny weights: a softer splitting leaves more to each step than it can do."""
+"""For several coils and tiny weights (below 0.003): a softer splitting leaves more to each step than it can do."""
 
 
 def _laplacian(like: Array) -> Array:

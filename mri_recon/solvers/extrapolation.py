@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,8 +28,10 @@ class Extrapolated:
 
     From `n_steps` steps g₁, g₂, … of one iteration each, the weights that sum to one and make Σ wᵢ gᵢ shortest are
     found, and v goes on from the same sum of the states they led to. A jump after which the residual is more than
-    twice what it was is taken back. The minimum is the same; entries of a batch do not see each other, except that
-    jumps are taken back for all.
+    twice what it was is taken back. Where the residual is no smaller than before the jump when the next one is due,
+    jumping leads nowhere, as it does where the data say nothing of a region (maps that are zero there): no jumps for
+    a while, each time for twice as long. The minimum is the same; entries of a batch do not see each other, except
+    that jumps are taken back, and paused, for all.
 
     Parameters
     ----------
@@ -51,6 +54,8 @@ class Extrapolated:
         self._states: Array | None = None
         self._kept = self._calls = 0
         self._before: float | None = None
+        self._at_last_jump = math.inf
+        self._pause = self._to_pause = 0
         self.taken_back = 0
 
     def pull(self) -> Array:
@@ -73,9 +78,25 @@ class Extrapolated:
         if to_jump <= self._n_steps:
             self._keep(self._splitting.state())
         if to_jump == 0 and self._kept == self._n_steps + 1:
-            self._before = residual
-            self._splitting.move(_extrapolated(self._states), x)
+            assert residual is not None
+            if self._is_worth_it(residual):
+                self._before = residual
+                self._splitting.move(_extrapolated(self._states), x)
+            else:
+                self._kept = 0
         return residual if measure else None
+
+    def _is_worth_it(self, residual: float) -> bool:
+        """Whether the jump that is due is to be made."""
+        if self._to_pause == 0 and residual >= self._at_last_jump:
+            self._pause = max(2 * self._pause, 1)
+            self._to_pause = self._pause
+        if self._to_pause > 0:
+            self._to_pause -= 1
+            self._at_last_jump = math.inf
+            return False
+        self._at_last_jump = residual
+        return True
 
     def _keep(self, state: Array) -> None:
         if self._states is None:

@@ -117,3 +117,42 @@ def test_the_fused_splitting_moves_as_the_plain_one(shape, n_threads):
             )
             fused.move(planes[:, order], x)
             assert_close(fused.pull(), plain.pull(), 1e-5)
+
+
+class _Scripted:
+    """A splitting whose residuals are told, and that notes when it is moved."""
+
+    def __init__(self, residual):
+        self.residual, self.calls, self.moved = residual, 0, []
+
+    def pull(self):
+        return None
+
+    def state(self):
+        return np.full((1, 2), float(self.calls) ** 2)
+
+    def move(self, state, x):
+        self.moved.append(self.calls)
+
+    def advance(self, x, *, measure):
+        self.calls += 1
+        return self.residual(self.calls)
+
+
+@pytest.mark.parametrize(
+    ("residual", "jumps"),
+    [
+        # Without progress from one jump to the next, pauses of one period, two, four …
+        (lambda call: 1.0, [10, 30, 60, 110]),
+        (lambda call: 0.99**call, list(range(10, 121, 10))),
+        # Progress once more: the next pause is still twice as long as the last.
+        (lambda call: 1.0 if call <= 20 else 0.99**call if call < 70 else 0.9, [10, 30, 40, 50, 60, 90]),
+    ],
+)
+def test_jumps_that_lead_nowhere_pause(residual, jumps):
+    splitting = _Scripted(residual)
+    jumping = Extrapolated(splitting)
+    for _ in range(125):
+        jumping.advance(np.zeros((1, 2)), measure=False)
+    assert splitting.moved[: len(jumps)] == jumps
+    assert jumping.taken_back == 0
