@@ -48,7 +48,7 @@ def result_json(value: Any) -> None:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table on standard error: drawn on a terminal, tab-separated lines when piped."""
+    """Print a table on standard error: drawn on a terminal, as wide as that is, tab-separated lines when piped."""
     if VERBOSITY.quiet:
         return
     if not sys.stderr.isatty():
@@ -57,13 +57,23 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
+    from mri_recon.cli.tables import narrow, natural_widths, numeric
+
+    console = Console(stderr=True)
+    framed = sum(natural_widths(header, rows)) + 3 * len(header) + 1
+    if framed > console.width:
+        for line in narrow(header, rows, console.width, strong=lambda text: click.style(text, bold=True)):
+            click.echo(line, err=True)
+        return
     drawn = Table(header_style="bold")
     for name, column in zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True):
-        drawn.add_column(name, justify="right" if all(c[:1].isdigit() for c in column) else "left")
+        drawn.add_column(Text(name), justify="right" if numeric(column) else "left")
     for row in rows:
-        drawn.add_row(*row)
-    Console(stderr=True).print(drawn)
+        # As text, for brackets in a file's name are no markup.
+        drawn.add_row(*map(Text, row))
+    console.print(drawn)
 
 
 @contextmanager
@@ -80,7 +90,7 @@ def progress(label: str) -> Iterator[Any]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[what]}"),
+        TextColumn("{task.fields[what]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None, what="")
