@@ -57,7 +57,8 @@ def command(
 ) -> int:
     """Train a network as a CONFIG file says; without one a small U-Net on generated images, in minutes on a CPU.
 
-    CONFIG is a TOML file, or the name of one that comes with mri-recon: unet, varnet.
+    CONFIG is a TOML file, or the name of one that comes with mri-recon: unet, varnet. What it does not set is as in
+    the small run, its limit of 4 minutes too; --set training.max_minutes=0 lifts that.
 
     Ctrl-C ends it with a checkpoint, and --resume goes on from there. For several GPUs or processes:
     torchrun --nproc-per-node N -m mri_recon train CONFIG
@@ -77,6 +78,13 @@ def command(
             f"({settings.network.name}, {settings.training.epochs} epochs). They are not measured scans."
         )
 
+    minutes, asked = settings.training.max_minutes, settings.training.epochs
+    if minutes:
+        say(
+            f"Ends within {minutes:g} min, with fewer than {asked} epochs if need be; "
+            "--set training.max_minutes=0 lifts that."
+        )
+
     from mri_recon.training.loop import train
     from mri_recon.training.memory import keep_freed_memory
 
@@ -84,7 +92,7 @@ def command(
     with ExitStack() as bar:
         try:
             result = train(
-                settings, resume=resume, overwrite=overwrite, device=device, progress=_reporter(bar)
+                settings, resume=resume, overwrite=overwrite, device=device, progress=_reporter(bar, asked)
             )
         except KeyboardInterrupt:
             bar.close()
@@ -93,7 +101,11 @@ def command(
             raise
     say(
         f"Trained in {_clock(result.seconds)}"
-        + (f", {result.epochs} epochs to stay within the time limit" if result.shortened else "")
+        + (
+            f", {result.epochs} of {asked} epochs to stay within {minutes:g} min (training.max_minutes)"
+            if result.shortened
+            else ""
+        )
         + f". Validation PSNR {result.validation.psnr:.2f} dB and SSIM {result.validation.ssim:.4f}; "
         f"zero-filled {result.zero_filled.psnr:.2f} dB and {result.zero_filled.ssim:.4f}."
     )
@@ -137,8 +149,8 @@ def _configuration(
     return load_config(config, changes)
 
 
-def _reporter(bar: ExitStack) -> Any:
-    """A progress callback: a bar on a terminal, and a line an epoch."""
+def _reporter(bar: ExitStack, asked: int) -> Any:
+    """A progress callback: a bar on a terminal, and a line an epoch, of so many asked for."""
     state: dict[str, Any] = {"label": None, "update": None}
 
     def report(event: Progress) -> None:
@@ -148,8 +160,10 @@ def _reporter(bar: ExitStack) -> Any:
             state.update(label=label, update=bar.enter_context(progress(label)))
         state["update"](event.done, event.total, _figures(event))
         if event.stage == "epoch" and event.validation and event.zero_filled:
+            there_is_time = "" if event.n_epochs >= asked else " that there is time for"
             say(
-                f"Epoch {event.epoch} of {event.n_epochs}: {_figures(event)}, PSNR {event.validation.psnr:.2f} dB "
+                f"Epoch {event.epoch} of {event.n_epochs}{there_is_time}: "
+                f"{_figures(event)}, PSNR {event.validation.psnr:.2f} dB "
                 f"(zero-filled {event.zero_filled.psnr:.2f}), {_clock(event.seconds_left or 0)} left"
             )
 

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,20 @@ def test_options_reach_the_run(config, tmp_path, capsys):
     assert info.config["training"]["seed"] == 7
     assert info.config["optimizer"]["lr"] == 1e-4
     assert info.settings.model_dump()["norm"] == "none"
+
+
+def test_a_time_limit_is_told_of(config, tmp_path, capsys):
+    limited = ["--epochs", 900, "--set", "training.max_minutes=0.001", "--device", "cpu"]
+    call(config, "-o", tmp_path / "run", *limited)
+    err = capsys.readouterr().err
+    assert "Ends within 0.001 min, with fewer than 900 epochs if need be; --set training.max_minutes=0" in err
+    assert re.search(r"^Epoch \d+ of \d+ that there is time for: loss", err, flags=re.M)
+    assert re.search(r"\d+ of 900 epochs to stay within 0.001 min \(training.max_minutes\)", err)
+
+    call(config, "-o", tmp_path / "free", "--epochs", 1, "--set", "training.max_minutes=0", "--device", "cpu")
+    err = capsys.readouterr().err
+    assert "max_minutes" not in err
+    assert "Epoch 1 of 1: loss" in err
 
 
 @pytest.mark.parametrize(
