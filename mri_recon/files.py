@@ -70,6 +70,27 @@ def make_folder(path: str | Path) -> Path:
     return folder
 
 
+@contextmanager
+def no_empty_folder(path: str | Path) -> Iterator[None]:
+    """Remove `path`, and folders above it, if they came into being within the block and nothing is in them.
+
+    A command that makes its folder and then fails leaves nothing to wonder about.
+    """
+    folder = Path(path).absolute()
+    new = []
+    with suppress(OSError):
+        for each in (folder, *folder.parents):
+            if each.exists():
+                break
+            new.append(each)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # rmdir refuses one with anything in it, and those above it stay then too
+            for each in new:
+                each.rmdir()
+
+
 def check_writable(path: str | Path) -> None:
     """Try whether a file could be made beside `path`; nothing is left there.
 

@@ -82,7 +82,7 @@ def command(
     from mri_recon.data.formats.base import WriteOptions
     from mri_recon.data.formats.registry import find_raw
     from mri_recon.device import resolve_device
-    from mri_recon.files import make_folder
+    from mri_recon.files import make_folder, no_empty_folder
     from mri_recon.reconstruct import make_method
     from mri_recon.sharing.ranks import Ranks, joined
 
@@ -98,6 +98,8 @@ def command(
     place = Place(output, file_format or "h5", WriteOptions(keep_identity), overwrite, not no_preview)
     paths = find_raw(scans)
     place.refuse_clashes(paths)
+    if ranks.size == 1:  # of several processes another may be about to write there
+        click.get_current_context().with_resource(no_empty_folder(output))
     make_folder(output)
     task = Task(
         place,

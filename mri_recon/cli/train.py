@@ -85,10 +85,13 @@ def command(
             "--set training.max_minutes=0 lifts that."
         )
 
+    from mri_recon.files import no_empty_folder
     from mri_recon.training.loop import train
     from mri_recon.training.memory import keep_freed_memory
 
     keep_freed_memory()
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        click.get_current_context().with_resource(no_empty_folder(folder))
     with ExitStack() as bar:
         try:
             result = train(

@@ -28,6 +28,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_a_mistake_leaves_no_folder(capsys, folder):
+    scan, out = folder / "scans" / "a.h5", folder / "for" / "results"
+    assert_one_line(run(capsys, "reconstruct", scan, "-o", out, "--slices", "99"), "within 0:", code=2)
+    assert not out.parent.exists()
+
+
+def test_a_folder_that_was_there_stays(capsys, folder):
+    scan, out = folder / "scans" / "a.h5", folder / "out"
+    out.mkdir()
+    assert_one_line(run(capsys, "reconstruct", scan, "-o", out, "--slices", "99"), "within 0:", code=2)
+    assert out.is_dir()
+
+
 def test_one_scan_becomes_images_a_picture_and_metrics(capsys, folder):
     scan, out = folder / "scans" / "a.h5", folder / "out"
     outcome = run(capsys, "reconstruct", scan, "-o", out, "--json")

@@ -104,7 +104,7 @@ def test_mistakes_are_one_line(tmp_path, arguments, message):
         call("-o", tmp_path / "run", *arguments)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
-    assert not (tmp_path / "run" / "resume.pt").exists()
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_existing_run_is_kept(config, tmp_path):
