@@ -25,10 +25,13 @@ MANY = 20
     "--all-slices", is_flag=True,
     help=f"Look at every slice.  [default: three about the middle; the middle one of more than {MANY} files]",
 )  # fmt: skip
+@options.axes
 @options.threads
 @options.as_json
 @options.common
-def command(paths: tuple[Path, ...], all_slices: bool, as_json: bool) -> int:
+def command(
+    paths: tuple[Path, ...], all_slices: bool, axes: str | None, variable: str | None, as_json: bool
+) -> int:
     """Say what scans (files or folders) are, whether they are sound, and what to know before trusting a score.
 
     A line a file; with -v a page. Looks for contradictions between header and data, for a target that is not the
@@ -41,6 +44,7 @@ def command(paths: tuple[Path, ...], all_slices: bool, as_json: bool) -> int:
     from mri_recon.inspection.soundness import ALL, UNUSABLE, WARNING, ScanReport, check_file
     from mri_recon.solvers.threads import in_order, n_threads
 
+    read = options.read_options(axes, variable)
     started = time.perf_counter()
     reports: list[ScanReport] = []
     files: list[Path] = []
@@ -54,7 +58,7 @@ def command(paths: tuple[Path, ...], all_slices: bool, as_json: bool) -> int:
     at_most = ALL if all_slices else 1 if len(files) > MANY else 3
 
     def one(index: int) -> tuple[ScanReport, ...]:
-        return check_file(files[index], at_most=at_most)
+        return check_file(files[index], at_most=at_most, options=read)
 
     with progress("checking") as update:
         for done, found in enumerate(in_order(one, range(len(files)), n_threads()), 1):

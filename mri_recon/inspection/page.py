@@ -9,7 +9,8 @@ def summary_line(report: ScanReport) -> str:
     """The report in a line: status, file, what it is, and in a few words what is wrong with it."""
     head = f"{report.status:<8}  {report.name}"
     if report.scan is None or report.lines is None:
-        return f"{head}  {report.reason}"
+        # Most reasons begin with the file that the line has named.
+        return f"{head}  {report.reason.removeprefix(f'{report.name}: ')}"
     scan, lines = report.scan, report.lines
     parts = [
         head,

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mri_recon.data.formats.base import ReadOptions
 from mri_recon.data.formats.registry import format_of, located, read_scans
 from mri_recon.data.scan import Scan
 from mri_recon.errors import MriReconError, ScanError
@@ -150,11 +151,13 @@ ALL = 1 << 30
 """As many slices as there are."""
 
 
-def check_file(path: str | Path, *, at_most: int = 3) -> tuple[ScanReport, ...]:
+def check_file(
+    path: str | Path, *, at_most: int = 3, options: ReadOptions | None = None
+) -> tuple[ScanReport, ...]:
     """Check the scans of a file, looking at `at_most` slices of each; one that cannot be read is reported."""
     path = Path(path)
     try:
-        scans = read_scans(path)
+        scans = read_scans(path, options)
         name = format_of(located(path)).name
     except MriReconError as error:
         return (ScanReport(path.name, UNUSABLE, str(error)),)

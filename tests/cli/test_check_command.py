@@ -34,6 +34,18 @@ def test_a_line_a_file_and_the_worst_decides(capsys, folder):
     assert summary.startswith("3 scans: 1 sound, 1 with warnings, 1 unusable")
 
 
+def test_an_array_s_axes_can_be_named(capsys, folder):
+    kspace = small_scan(height=96, width=80, n_slices=1).kspace[0]
+    np.save(folder / "mine.npy", kspace.transpose(2, 0, 1))
+    outcome = run(capsys, "check", folder / "mine.npy")
+    assert outcome.code == 2
+    assert outcome.err.count("mine.npy") == 1
+    assert "--axes" in outcome.err
+    outcome = run(capsys, "check", folder / "mine.npy", "--axes", "width,coil,height")
+    assert outcome.code == 0
+    assert "1×3×96×80" in outcome.err
+
+
 def test_exit_codes(capsys, folder):
     assert run(capsys, "check", folder / "a_sound.h5").code == 0
     assert run(capsys, "check", folder / "b_scaled.h5").code == 1

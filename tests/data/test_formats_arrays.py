@@ -153,6 +153,33 @@ def test_axes_say_what_an_array_is(tmp_path):
     assert "2 were named" in complaint(tmp_path / "a.npy", ReadOptions(axes=("height", "width")))
 
 
+def test_more_axes_than_kspace_has_are_told_apart_from_unnamed_ones(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 1, 3, 4, 5), np.complex64))
+    told = complaint(tmp_path / "a.npy")
+    assert "5 axes" in told
+    assert "numpy.squeeze" in told
+
+
+@pytest.mark.parametrize(("shape", "expected"), [((3, 4, 5, 2), "a[..., 0] + 1j"), ((2, 4, 5), "a[0] + 1j")])
+def test_real_and_imaginary_part_apart_are_told_how_to_join(tmp_path, shape, expected):
+    np.save(tmp_path / "a.npy", np.ones(shape, np.float32))
+    told = complaint(tmp_path / "a.npy")
+    assert expected in told
+    assert "--variable" not in told  # there is but one array
+
+
+def test_a_magnitude_image_is_no_kspace(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((4, 5), np.float32))
+    assert "magnitude" in complaint(tmp_path / "a.npy")
+
+
+def test_axes_taken_for_granted_that_make_no_likely_scan_are_doubted(tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((1, 9, 8, 4), np.complex64))
+    assert "9 coils of 8 × 4" in read_scan(tmp_path / "a.npy").notes[0]
+    named = ReadOptions(axes=("slice", "coil", "height", "width"))
+    assert read_scan(tmp_path / "a.npy", named).notes == ()
+
+
 @pytest.mark.parametrize("axes", [("height",), ("height", "width", "width"), ("height", "width", "echo"), ()])
 def test_axes_that_are_none(axes):
     with pytest.raises(SettingsError, match="slice,coil,height,width"):

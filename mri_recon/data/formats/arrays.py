@@ -75,6 +75,7 @@ class _Arrays(Format):
                 found, note = _companion(path.name, name, arrays[name], kspace.shape)
                 companions[field] = found
                 notes += [note] if note else []
+        notes += [] if options.axes else _doubts(kspace.shape)
         scan = Scan(
             name=path.name,
             kspace=ArraySlices(path.name, kspace),
@@ -305,6 +306,8 @@ def _variable(path: Path, arrays: Mapping[str, NDArray[Any]], asked: str | None)
     candidates = [name for name, array in arrays.items() if array.dtype.kind == "c"]
     if len(candidates) == 1:
         return candidates[0]
+    if len(arrays) == 1 and not candidates:
+        raise _not_complex(f"{one_line(path)}: {shown}", next(iter(arrays.values())))
     raise ScanError(
         f"{one_line(path)}: {'several arrays' if candidates else 'no array'} could be k-space (complex), it has: "
         f"{shown or 'none'}. Name one with --variable NAME."
@@ -315,15 +318,19 @@ def _arranged(path: Path, name: str, array: NDArray[Any], axes: tuple[str, ...] 
     """The array as `(slice, coil, height, width)`, without copying it."""
     shown = f"{one_line(path)}: '{one_line(name)}'"
     if array.dtype.kind != "c" or array.dtype.itemsize < 8:
-        raise ScanError(
-            f"{shown} is {array.dtype} {array.shape}, expected complex k-space. Combine real and imaginary part first."
-        )
+        raise _not_complex(f"{shown} is {array.dtype} {array.shape}", array)
     if axes is None:
+        if array.ndim not in (2, 3, 4):
+            raise SettingsError(
+                f"{shown} has {array.ndim} axes, shape {array.shape}; k-space has at most {','.join(AXES)} and at "
+                "least height and width. Take axes of one out (numpy.squeeze), and write echoes or repetitions to "
+                "files of their own."
+            )
         axes = {2: ("height", "width"), 4: AXES}.get(array.ndim, ())
         if not axes:
             raise SettingsError(
-                f"{shown} has shape {array.shape} and does not say what its axes are. Say it, for instance with "
-                "--axes coil,height,width."
+                f"{shown} has shape {array.shape} and does not say what its axes are. Say it in its order, for "
+                "instance with --axes coil,height,width; for evaluate and train, convert it so to .h5."
             )
     if len(axes) != array.ndim:
         raise SettingsError(
@@ -336,6 +343,29 @@ def _arranged(path: Path, name: str, array: NDArray[Any], axes: tuple[str, ...] 
         if axis not in axes:
             arranged = np.expand_dims(arranged, position)
     return arranged
+
+
+def _not_complex(what: str, array: NDArray[Any]) -> ScanError:
+    """Numbers that are not complex: real and imaginary part side by side, or no k-space at all."""
+    pairs = [axis for axis, size in enumerate(array.shape) if size == 2 and axis in (0, array.ndim - 1)]
+    if array.dtype.kind == "f" and array.ndim > 2 and pairs:
+        at = "..., {}" if pairs[-1] else "{}"
+        real, imaginary = (f"a[{at.format(part)}]" for part in (0, 1))
+        fix = f"If an axis of 2 is real and imaginary part, save {real} + 1j * {imaginary}."
+    else:
+        fix = "Combine real and imaginary part first; a magnitude image is no k-space."
+    return ScanError(f"{what}, expected complex k-space. {fix}")
+
+
+def _doubts(shape: tuple[int, ...]) -> list[str]:
+    """A word on axes that were taken for granted, where they make no likely scan."""
+    _, n_coils, height, width = shape
+    if n_coils <= min(height, width):
+        return []
+    return [
+        f"Its axes were taken as {', '.join(AXES)}, which makes {n_coils} coils of {height} × {width}. If they are "
+        "others, name them with --axes."
+    ]
 
 
 def _companion(file: str, name: str, array: NDArray[Any], shape: tuple[int, ...]) -> tuple[Any, str | None]:
