@@ -117,11 +117,9 @@ def command(
         )
         if len(data) != 1:
             raise SettingsError("--reconstructions DIR needs one DATA: the folder of scans with the targets.")
-        if report is not None:
-            raise SettingsError(
-                "--report shows reconstructions made here; with --reconstructions use -o results.json."
-            )
-        found = score_reconstructions(reconstructions, data[0], metrics=metrics)
+        found = score_reconstructions(
+            reconstructions, data[0], metrics=metrics, on_volume=None if gallery is None else gallery.add
+        )
     else:
         from mri_recon.evaluation.run import evaluate
 

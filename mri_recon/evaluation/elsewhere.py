@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 import mri_recon
 from mri_recon.data.formats.registry import read_scan
@@ -17,12 +20,31 @@ from mri_recon.evaluation.manifest import manifest, target_record
 from mri_recon.evaluation.scores import VolumeScore
 from mri_recon.evaluation.table import Evaluation, failure_text
 from mri_recon.files import one_line
-from mri_recon.metrics import score
+from mri_recon.metrics import Metrics, score
 from mri_recon.solvers.threads import in_order, n_threads
 
 
+@dataclass(frozen=True)
+class Made:
+    """A volume that was made elsewhere, `(slice, h, w)`, beside the target that it was scored against."""
+
+    name: str
+    image: NDArray[np.floating]
+    target: NDArray[np.floating]
+    first_slice: int
+    metrics: Metrics
+
+
+METHOD = "reconstructions"
+"""What images made elsewhere are called in the place of a method."""
+
+
 def score_reconstructions(
-    folder: str | Path, targets: str | Path, *, metrics: Sequence[str] = ("fastmri",)
+    folder: str | Path,
+    targets: str | Path,
+    *,
+    metrics: Sequence[str] = ("fastmri",),
+    on_volume: Callable[[Made], None] | None = None,
 ) -> Evaluation:
     """Score images made elsewhere: each file of `folder` against the target in the file of its name.
 
@@ -30,6 +52,8 @@ def score_reconstructions(
     ----------
     metrics
         Definitions of scores beside fastMRI's, those that need no k-space.
+    on_volume
+        Called with each volume that was scored, in their order.
 
     Raises
     ------
@@ -51,11 +75,18 @@ def score_reconstructions(
         except MriReconError as error:
             return path.name, str(error)
 
+    volumes: list[VolumeScore] = []
+    files: list[dict[str, Any]] = []
+    failures: list[tuple[str, str]] = []
     # Reading, hashing and scoring let go of the interpreter, so that threads share them.
-    found = list(in_order(one, paths, min(n_threads(), len(paths))))
-    scored = [one for one in found if isinstance(one, _Scored)]
-    volumes, files = [one.score for one in scored], [one.record for one in scored]
-    failures = [one for one in found if not isinstance(one, _Scored)]
+    for found in in_order(one, paths, min(n_threads(), len(paths))):
+        if not isinstance(found, _Scored):
+            failures.append(found)
+            continue
+        volumes.append(found.score)
+        files.append(found.record)
+        if on_volume is not None:
+            on_volume(found.made)
     if not volumes:
         reason = f" {failure_text(*failures[0])}" if failures else ""
         raise ScanError(f"Nothing could be scored.{reason}")
@@ -73,6 +104,7 @@ def score_reconstructions(
 class _Scored:
     score: VolumeScore
     record: dict[str, Any]
+    made: Made
 
 
 def _score_one(path: Path, folder: Path, definitions: tuple[str, ...]) -> _Scored:
@@ -94,7 +126,7 @@ def _score_one(path: Path, folder: Path, definitions: tuple[str, ...]) -> _Score
     scores, others = score(target, images), other_scores(definitions, target, images, None)
     record = target_record(path, whole, made, covered, scan.acquisition)
     found = VolumeScore(
-        path.name, "reconstructions", scan.acquisition, None, None, None, "made elsewhere", None, "",
+        path.name, METHOD, scan.acquisition, None, None, None, "made elsewhere", None, "",
         len(images), scores.nmse, scores.psnr, scores.ssim, time.perf_counter() - started, None, others,
     )  # fmt: skip
-    return _Scored(found, record)
+    return _Scored(found, record, Made(path.name, images, target, covered.start or 0, scores))

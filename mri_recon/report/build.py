@@ -89,7 +89,9 @@ def render(evaluation: Evaluation, gallery: Gallery) -> str:
         seconds=SECONDS,
         rate=rate,
         plots=_plots(volumes, SCORES, colors),
-        times=_plots(volumes, [SECONDS], colors),
+        made_elsewhere="reconstructions" in settings,
+        # Of images made elsewhere the seconds are those of reading and scoring them.
+        times=[] if "reconstructions" in settings else _plots(volumes, [SECONDS], colors),
         worst=_worst(volumes, methods),
         worst_first=_favourite(volumes, methods),
         below=_below_baseline(volumes),
@@ -146,7 +148,7 @@ def _places(volumes: Sequence[VolumeScore], shown: Sequence[tuple[Entry, Any]]) 
     waiting: dict[tuple[str, str, str], list[int]] = {}
     for place, (entry, _) in enumerate(shown):
         for method in entry.ssim:
-            waiting.setdefault((entry.name, entry.mask.sha256, method), []).append(place)
+            waiting.setdefault((entry.name, entry.mask_sha256, method), []).append(place)
     found = {}
     for number, volume in enumerate(volumes):
         places = waiting.get((volume.file, volume.mask_sha256, volume.method))
@@ -261,7 +263,7 @@ def _data(
             {
                 "name": entry.name,
                 "rate": next(
-                    rate(v) for v in volumes if (v.file, v.mask_sha256) == (entry.name, entry.mask.sha256)
+                    rate(v) for v in volumes if (v.file, v.mask_sha256) == (entry.name, entry.mask_sha256)
                 ),
                 "height": entry.shape[0],
                 "width": entry.shape[1],
@@ -272,7 +274,7 @@ def _data(
                 "methods": {
                     method: {
                         "volume": {
-                            m.key: _short(getattr(scored[entry.name, entry.mask.sha256, method], m.key))
+                            m.key: _short(getattr(scored[entry.name, entry.mask_sha256, method], m.key))
                             for m in (*SCORES, SECONDS)
                         },
                         "slices": {
@@ -304,8 +306,10 @@ def error_factor(entries: Sequence[Entry]) -> int:
     return max((factor for factor in FACTORS if factor <= typical), default=FACTORS[0])
 
 
-def _mask(entry: Entry) -> dict[str, Any]:
+def _mask(entry: Entry) -> dict[str, Any] | None:
     mask = entry.mask
+    if mask is None:
+        return None
     spread = point_spread(mask.columns)
     decibels = 20 * np.log10(np.maximum(spread, 1e-4))
     lobes = np.delete(decibels, mask.columns.size // 2)

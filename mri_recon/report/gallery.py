@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from mri_recon.metrics import evaluation_crop
+from mri_recon.evaluation.elsewhere import METHOD, Made
+from mri_recon.metrics import Metrics, Volume, evaluation_crop
 from mri_recon.physics.masks import SamplingMask
 from mri_recon.reconstruct import Reconstruction
 from mri_recon.report.figures import window
@@ -45,6 +46,8 @@ class Kept:
 
     Parameters
     ----------
+    mask
+        None for images made elsewhere.
     white
         The value shown as white at first, as a fraction of the peak.
     error
@@ -53,7 +56,7 @@ class Kept:
 
     name: str
     method: str
-    mask: SamplingMask
+    mask: SamplingMask | None
     first_slice: int
     target: Levels
     image: Levels
@@ -71,21 +74,46 @@ def keep(result: Reconstruction) -> Kept | None:
     """
     if result.target is None or result.metrics is None:
         return None
-    target, image = evaluation_crop(result.target, result.image)
+    return _kept(
+        result.name,
+        result.method,
+        result.mask,
+        result.slices[0],
+        result.target,
+        result.image,
+        result.metrics,
+    )
+
+
+def keep_made(made: Made) -> Kept:
+    """Take from a volume made elsewhere what a report shows of it."""
+    return _kept(made.name, METHOD, None, made.first_slice, made.target, made.image, made.metrics)
+
+
+def _kept(
+    name: str,
+    method: str,
+    mask: SamplingMask | None,
+    first_slice: int,
+    target: Volume,
+    image: Volume,
+    metrics: Metrics,
+) -> Kept:
+    target, image = evaluation_crop(target, image)
     peak = float(target.max())
     errors = np.abs(image - target)
     return Kept(
-        name=result.name,
-        method=result.method,
-        mask=result.mask,
-        first_slice=result.slices[0],
+        name=name,
+        method=method,
+        mask=mask,
+        first_slice=first_slice,
         target=to_levels(target, peak),
         image=to_levels(image, peak),
         errors=to_levels(errors, peak),
         white=min(window(target) / peak, 1.0),
         error=window(errors) / peak,
         scores=score_slices(target, image),
-        ssim=result.metrics.ssim,
+        ssim=metrics.ssim,
     )
 
 
@@ -115,7 +143,7 @@ class Entry:
     """One scan under one mask, by each method."""
 
     name: str
-    mask: SamplingMask
+    mask: SamplingMask | None
     first_slice: int
     n_slices: int
     shape: tuple[int, int]
@@ -126,6 +154,11 @@ class Entry:
     pictures: list[SlicePicture] = field(default_factory=list)
     open: list[Kept] | None = field(default_factory=list)
     """What has come in so far; None once the slices are chosen."""
+
+    @property
+    def mask_sha256(self) -> str:
+        """As in the volume's scores: nothing, where the mask is not known."""
+        return "" if self.mask is None else self.mask.sha256
 
     def add(self, kept: Kept) -> None:
         """Take one more method."""
@@ -187,14 +220,19 @@ class Gallery:
 
     entries: list[Entry] = field(default_factory=list)
 
-    def add(self, result: Reconstruction | Kept) -> None:
+    def add(self, result: Reconstruction | Kept | Made) -> None:
         """Keep what a report shows of a reconstruction, beside other methods under the same mask."""
-        kept = keep(result) if isinstance(result, Reconstruction) else result
+        kept: Kept | None
+        if isinstance(result, Reconstruction):
+            kept = keep(result)
+        else:
+            kept = keep_made(result) if isinstance(result, Made) else result
         if kept is None:
             return
-        key = (kept.name, kept.mask.sha256, kept.first_slice, len(kept.image))
+        sha256 = "" if kept.mask is None else kept.mask.sha256
+        key = (kept.name, sha256, kept.first_slice, len(kept.image))
         for entry in self.entries:
-            same = (entry.name, entry.mask.sha256, entry.first_slice, entry.n_slices) == key
+            same = (entry.name, entry.mask_sha256, entry.first_slice, entry.n_slices) == key
             if same and kept.method not in entry.ssim:
                 entry.add(kept)
                 return

@@ -15,6 +15,9 @@ def command(settings: Mapping[str, Any]) -> str | None:
     That is so for a mask that was an array in a Python program rather than a file, methods that are not in the catalog,
     and settings in which methods differ though they share the key. Scans that a program made stand by their names.
     """
+    if "reconstructions" in settings:
+        words = ["mri-recon", "evaluate", "--reconstructions", str(settings["reconstructions"])]
+        return shlex.join([*words, str(settings.get("targets", "")), *_definitions(settings)])
     methods, mask = settings.get("methods"), str(settings.get("mask") or "random")
     mask_file = settings.get("mask_file")
     if not isinstance(methods, Mapping) or any(name not in METHODS for name in methods):
@@ -40,8 +43,7 @@ def command(settings: Mapping[str, Any]) -> str | None:
         words += ["--seed", str(seed)]
     if isinstance(slices, Sequence):
         words += ["--slices", f"{slices[0]}:{slices[1]}"]
-    for name in settings.get("definitions") or ():
-        words += [] if name == "fastmri" else ["--metrics", name]
+    words += _definitions(settings)
     if settings.get("device", "auto") != "auto":
         words += ["--device", str(settings["device"])]
     assignments = _assignments(methods)
@@ -50,6 +52,12 @@ def command(settings: Mapping[str, Any]) -> str | None:
     for key, value in assignments.items():
         words += ["--weights", str(value)] if key == "weights" else ["--set", f"{key}={value}"]
     return shlex.join(words)
+
+
+def _definitions(settings: Mapping[str, Any]) -> list[str]:
+    """Options for the definitions of scores beside those that are always there."""
+    names = settings.get("definitions") or ()
+    return [word for name in names if name != "fastmri" for word in ("--metrics", name)]
 
 
 def _assignments(methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from command_line import assert_one_line, run
@@ -131,6 +132,25 @@ class TestImagesMadeElsewhere:
             for metric in ("nmse", "psnr", "ssim"):
                 assert volume[metric] == pytest.approx(told[metric], rel=1e-6)
 
+    def test_a_report_shows_them(self, capsys, folder, tmp_path):
+        made, page = tmp_path / "made", tmp_path / "report.html"
+        told = json.loads(run(capsys, "reconstruct", folder, "-o", made, "--slices", "1", "--json").out)
+        outcome = run(capsys, "evaluate", "--reconstructions", made, folder, "--report", page)
+        assert outcome.code == 0
+        text = page.read_text(encoding="utf-8")
+        data = page_data(text)
+        assert data["methods"] == ["reconstructions"]
+        names = {entry["name"] for entry in data["entries"]}
+        assert names == {Path(one["file"]).name for one in told}
+        for entry in data["entries"]:
+            (one,) = [one for one in told if one["file"].endswith(entry["name"])]
+            volume = entry["methods"]["reconstructions"]["volume"]
+            assert volume["psnr"] == pytest.approx(one["psnr"], rel=1e-5)
+            assert (entry["mask"], entry["first"], entry["n_slices"]) == (None, 1, 1)
+            assert entry["slices"][0]["images"]["reconstructions"].startswith("data:image/")
+        assert "Sampling of this volume" not in text
+        assert "Time per volume" not in text
+
     def test_mistakes(self, capsys, folder, tmp_path):
         reconstructions = ["--reconstructions", tmp_path]
         assert_one_line(run(capsys, "evaluate", *reconstructions), "needs one DATA")
@@ -138,8 +158,6 @@ class TestImagesMadeElsewhere:
         assert_one_line(run(capsys, "evaluate", *reconstructions, folder), "holds no file of that name")
         absent = ["--reconstructions", tmp_path / "absent"]
         assert_one_line(run(capsys, "evaluate", *absent, folder), "absent is no folder. Name the folder")
-        report = ["--report", tmp_path / "r.html"]
-        assert_one_line(run(capsys, "evaluate", *reconstructions, folder, *report), "use -o results.json")
         for idle in (["--method", "cs"], ["--acceleration", 8], ["--slices", "0:1"], ["--set", "a=1"]):
             outcome = run(capsys, "evaluate", *reconstructions, folder, *idle)
             assert_one_line(outcome, idle[0], "made already")

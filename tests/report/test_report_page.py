@@ -282,11 +282,19 @@ class TestCommand:
             settings_of(Sense(iterations=9), TotalVariation()),
             settings_of(Sense(iterations=9), TotalVariation(iterations=8)),
             settings_of() | {"methods": {"MyMethod": {}}},
-            {"reconstructions": "out", "targets": "scans"},
         ],
     )
     def test_what_no_command_can_say_is_not_said(self, settings):
         assert command(settings) is None
+
+    def test_images_made_elsewhere_are_scored_again(self):
+        settings = {
+            "reconstructions": "my out",
+            "targets": "scans",
+            "definitions": {"fastmri": "", "hfen": ""},
+        }
+        words = ["mri-recon", "evaluate", "--reconstructions", "my out", "scans", "--metrics", "hfen"]
+        assert shlex.split(command(settings)) == words
 
     def test_one_value_for_all_is(self):
         assert "--set iterations=9" in command(settings_of(Sense(iterations=9), TotalVariation(iterations=9)))

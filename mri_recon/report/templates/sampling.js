@@ -11,6 +11,7 @@ function runs(columns) {
 
 function drawSampling() {
   const { mask } = current();
+  if (!mask) return; // images made elsewhere: nobody told how they were sampled
   byId('mask-text').textContent =
     `${mask.kind}: ${mask.lines} of ${mask.width} lines acquired, ${mask.effective.toFixed(2)}× fewer, `
     + `${mask.center} of them the fully sampled centre. The largest side lobe of the point-spread function is ${show(mask.lobe, 1)} dB.`;
