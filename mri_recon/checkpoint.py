@@ -96,6 +96,11 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
     if foreign is not None:
         network, name = foreign
         info = WeightsInfo(NetworkSettings(name=name), version=name.partition("-")[0])
+    elif path.name == "resume.pt":
+        raise WeightsError(
+            f"{path} is what `mri-recon train --resume` goes on from, not weights. Those are in best.safetensors "
+            "beside it."
+        )
     elif metadata.get("format") != FORMAT:
         raise WeightsError(
             f"{path} has no header of mri-recon's: expected format '{FORMAT}', got "

@@ -35,5 +35,6 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if not known:
         return "There are none."
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"Did you mean '{close[0]}'?" if close else f"Known: {', '.join(known)}."
+    lower = {name.lower(): name for name in reversed(known)}
+    close = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
+    return f"Did you mean '{lower[close[0]]}'?" if close else f"Known: {', '.join(known)}."

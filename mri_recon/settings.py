@@ -90,7 +90,9 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "extra_forbidden":
         section = f" in [{'.'.join(groups)}]" if groups else ""
         known = known_keys(model, tuple(groups))
-        return f"There is no key '{key}'{section}. {suggestion(key, known)}"
+        tables = [] if groups else [table for table in known if key in known_keys(model, (table,))]
+        meant = f"Did you mean '{tables[0]}.{key}'?" if tables else suggestion(key, known)
+        return f"There is no key '{key}'{section}. {meant}"
     table = isinstance(first["input"], Mapping) and key in model.model_fields
     name = f"[{'.'.join([*groups, key])}]" if table else f"[{'.'.join(groups)}] {key}" if groups else key
     if first["type"] == "missing":

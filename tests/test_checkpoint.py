@@ -148,6 +148,12 @@ def test_foreign_and_damaged_weights_are_one_clear_line(weights, spoil, message)
     assert str(weights) in str(caught.value)
 
 
+def test_the_state_of_a_run_is_told_from_its_weights(tmp_path):
+    save_state(tmp_path / "resume.pt", {"network": {"a": torch.zeros(2)}})
+    with pytest.raises(WeightsError, match=r"--resume.*best\.safetensors beside it"):
+        load_network(tmp_path / "resume.pt")
+
+
 def test_a_folder_is_not_weights(tmp_path):
     for load in (load_network, load_state):
         with pytest.raises(WeightsError, match=r"directory|not a checkpoint"):

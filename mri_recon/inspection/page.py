@@ -9,8 +9,9 @@ def summary_line(report: ScanReport) -> str:
     """The report in a line: status, file, what it is, and in a few words what is wrong with it."""
     head = f"{report.status:<8}  {report.name}"
     if report.scan is None or report.lines is None:
-        # Most reasons begin with the file that the line has named.
-        return f"{head}  {report.reason.removeprefix(f'{report.name}: ')}"
+        # Most reasons begin with the path of the file that the line has named.
+        path, _, reason = report.reason.partition(": ")
+        return f"{head}  {reason if path.endswith(report.name) and reason else report.reason}"
     scan, lines = report.scan, report.lines
     parts = [
         head,

@@ -94,6 +94,7 @@ class TestUsage:
             (["reconstruct"], ["Missing argument", "SCAN"]),
             (["reconstruct", "a.h5", "--method", "zerofilled"], ["Did you mean 'zero-filled'?"]),
             (["evaluate", "--method", "css"], ["no method 'css'", "Did you mean 'cs'?"]),
+            (["evaluate", "--method", "CS"], ["no method 'CS'", "Did you mean 'cs'?"]),
             (["demo", "--method", "xyz"], ["Known: cs, sense, unet, varnet, wavelet, zero-filled."]),
             (["reconstruct", "a.h5", "--mask", "rand"], ["'rand' is not one of 'random'"]),
             (["reconstruct", "a.h5", "--acceleration", "four"], ["--acceleration", "'four'"]),

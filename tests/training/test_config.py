@@ -75,6 +75,8 @@ def test_what_is_left_out_is_the_default(tmp_path):
         ("[optimizer]\nlr = nan", r"\[optimizer\] lr: expected"),
         ("[training]\nepoch = 3", r"no key 'epoch' in \[training\]. Did you mean 'epochs'"),
         ("[trainin]\nepochs = 3", r"no key 'trainin'. Did you mean 'training'"),
+        ("lr = 0.1", r"no key 'lr'. Did you mean 'optimizer.lr'\?"),
+        ("epochs = 3", r"no key 'epochs'. Did you mean 'training.epochs'\?"),
         ("[network]\nchanels = 3", r"no key 'chanels' in \[network\]. Did you mean 'channels'"),
         (
             '[network]\nnorm = "batchgroup"',
