@@ -58,8 +58,10 @@ class Told:
         if outcome.entry is not None and self.line_each:
             psnr = outcome.entry["psnr"]
             quality = "" if psnr is None else f", PSNR {psnr:.2f} dB"
+            n_slices = outcome.entry["slices"]
+            slices = f"{n_slices} slice{'' if n_slices == 1 else 's'}"
             say(
-                f"{self.who}{outcome.name}: {outcome.entry['slices']} slices in {outcome.seconds:.1f} s{quality} "
+                f"{self.who}{outcome.name}: {slices} in {outcome.seconds:.1f} s{quality} "
                 f"({len(self.files)} of {self.n_files})"
             )
 

@@ -24,14 +24,19 @@ EXAMPLE = "mri-recon mask --mask random --width 368 --acceleration 4 --name file
 )
 @click.option("--width", type=int, required=True, metavar="N", help="Number of phase-encode columns.")
 @click.option(
-    "--acceleration", type=float, multiple=True, metavar="R", help="Nominal acceleration.  [default: 4]"
+    "--acceleration",
+    type=float,
+    multiple=True,
+    metavar="R",
+    help="Nominal acceleration; repeatable.  [default: 4]",
 )
 @click.option(
     "--center-fraction",
     type=float,
     multiple=True,
     metavar="F",
-    help="Fully sampled centre; pairs with --acceleration, of several the seed picks one.  "
+    help="Fully sampled centre, as a fraction of the lines; repeatable, pairs with --acceleration: "
+    "of several the seed picks one.  "
     "[default: 0.08 up to 4×, 0.32 / R above]",
 )
 @click.option(

@@ -66,21 +66,24 @@ sampling = _chained(
         type=float,
         multiple=True,
         metavar="R",
-        help="Nominal acceleration; 1 uses every line.  [default: 4]",
+        help="Nominal acceleration; 1 uses every line; repeatable.  [default: 4]",
     ),
     click.option(
         "--center-fraction",
         type=float,
         multiple=True,
         metavar="F",
-        help="Fully sampled centre, as a fraction of the lines; pairs with --acceleration.  "
+        help="Fully sampled centre, as a fraction of the lines; repeatable, pairs with --acceleration.  "
         "[default: 0.08 up to 4×, 0.32 / R above]",
     ),
     click.option(
         "--seed", type=click.IntRange(min=0), metavar="N", help="Seed of the mask.  [default: the file name]"
     ),
     click.option(
-        "--mask-file", type=click.Path(path_type=Path), metavar="F.npy", help="A mask of your own, (width,)."
+        "--mask-file",
+        type=click.Path(path_type=Path),
+        metavar="F.npy",
+        help="A mask of your own in place of --mask, (width,), nonzero where acquired.",
     ),
 )
 """--mask, --acceleration, --center-fraction, --seed and --mask-file."""

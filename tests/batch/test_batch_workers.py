@@ -146,4 +146,4 @@ def test_what_many_files_share_is_said_three_times(capsys, tmp_path):
     assert outcome.code == 0
     assert outcome.err.count("it is used as acquired") == 4
     assert "The same of 3 more: The scan carries a mask" in outcome.err
-    assert "0.h5: 1 slices in " in outcome.err
+    assert "0.h5: 1 slice in " in outcome.err
