@@ -88,6 +88,7 @@ def render(evaluation: Evaluation, gallery: Gallery) -> str:
         scores=list(SCORES),
         seconds=SECONDS,
         rate=rate,
+        sampled=sampled,
         plots=_plots(volumes, SCORES, colors),
         made_elsewhere="reconstructions" in settings,
         # Of images made elsewhere the seconds are those of reading and scoring them.
@@ -109,6 +110,13 @@ def render(evaluation: Evaluation, gallery: Gallery) -> str:
 def rate(volume: VolumeScore) -> str:
     """A volume's acceleration in short, or how it was sampled where none was asked for."""
     return volume.mask if volume.acceleration is None else f"{volume.acceleration:g}×"
+
+
+def sampled(rates: Sequence[str]) -> str:
+    """Accelerations as a sentence goes on with them: those that are numbers at, the others after a comma."""
+    numbers = [rate for rate in rates if rate.endswith("×")]
+    words = [rate for rate in rates if not rate.endswith("×")]
+    return "".join([f" at {' and '.join(numbers)}" if numbers else "", *(f", {word}" for word in words)])
 
 
 def _title(volumes: Sequence[VolumeScore]) -> str:
@@ -176,7 +184,7 @@ def _plots(
                     ]
                     for method in colors
                 }
-                plot = strip_plot(f"{measure.label} at {name}", measure, values, colors)
+                plot = strip_plot(f"{measure.label}{sampled([name])}", measure, values, colors)
                 plots += [] if plot is None else [plot]
         groups.append((acquisition or "all acquisitions", plots))
     return groups

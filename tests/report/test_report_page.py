@@ -19,7 +19,7 @@ from mri_recon.evaluation.table import Evaluation
 from mri_recon.methods.sense import Sense
 from mri_recon.methods.tv import TotalVariation
 from mri_recon.methods.zero_filled import ZeroFilled
-from mri_recon.report.build import error_factor, render, write_report
+from mri_recon.report.build import error_factor, render, sampled, write_report
 from mri_recon.report.gallery import Gallery
 from mri_recon.report.measures import NMSE, PSNR, SSIM
 from mri_recon.report.plots import axis_ticks, strip_plot
@@ -38,13 +38,31 @@ def test_the_tables_hold_the_numbers_of_the_evaluation():
     summary = page.tables["summary-table"][1:]
     assert len(summary) == len(found.summary) == 12
     for row, group in zip(summary, found.summary, strict=True):
-        assert row[:4] == [group.method, group.acceleration, group.acquisition, str(group.volumes)]
-        shown = [float(number) for number in re.findall(r"\d+\.\d+", row[5])]
+        assert [*row[:3], row[-1]] == [
+            group.method,
+            group.acceleration,
+            group.acquisition,
+            str(group.volumes),
+        ]
+        shown = [float(number) for number in re.findall(r"\d+\.\d+", row[4])]
         expected = [group.psnr.mean, group.psnr.std, group.psnr.low, group.psnr.high]
         assert shown == [round(v, 2) for v in expected if not np.isnan(v)]
     # Sorting is by the full value, in whatever form it is shown.
     raw = [float(a["data-value"]) for a in page.named("td") if "data-value" in a]
     assert all(volume.psnr in raw for volume in found.volumes)
+
+
+@pytest.mark.parametrize(
+    ("rates", "expected"),
+    [
+        (["4×"], " at 4×"),
+        (["4×", "8×"], " at 4× and 8×"),
+        (["as acquired"], ", as acquired"),
+        (["4×", "made elsewhere"], " at 4×, made elsewhere"),
+    ],
+)
+def test_a_rate_that_is_no_number_is_not_at(rates, expected):
+    assert sampled(rates) == expected
 
 
 def test_the_viewer_holds_scores_masks_and_pictures():
@@ -327,6 +345,22 @@ class Richer(Evaluation):
         return told | {"differences": [pair | measures], "manifest": {"sha256": "abc</script>"}}
 
 
+class Reversed(Richer):
+    """The same, where the second method is the higher one."""
+
+    def as_dict(self):
+        told = super().as_dict()
+        (pair,) = told["differences"]
+        higher = {"mean": 0.25, "std": 0.1, "low": 0.125, "high": 0.5}
+        return told | {"differences": [{k: higher if isinstance(v, dict) else v for k, v in pair.items()}]}
+
+
+def test_differences_have_signs():
+    found, gallery, _ = small_report()
+    page = Page(render(Reversed(found.settings, found.volumes), gallery))
+    assert page.tables["difference-table"][1][4] == "+0.2500 [+0.1250, +0.5000]"
+
+
 def test_other_definitions_differences_and_manifest_are_shown():
     found, gallery, _ = small_report()
     text = render(Richer(found.settings, found.volumes), gallery)
@@ -334,8 +368,8 @@ def test_other_definitions_differences_and_manifest_are_shown():
     assert page.tables["volume-table"][0][9] == "hfen"
     assert page.tables["volume-table"][1][9] == "0.4321"
     assert page.tables["difference-table"][1] == [
-        "sense", "zero-filled", "3", "all", "2",
-        "−0.2500 [−0.5000, −0.1250]", "−0.25 [−0.50, −0.12]", *["−0.2500 [−0.5000, −0.1250]"] * 2,
+        "sense", "zero-filled", "3", "all",
+        "−0.2500 [−0.5000, −0.1250]", "−0.25 [−0.50, −0.12]", *["−0.2500 [−0.5000, −0.1250]"] * 2, "2",
     ]  # fmt: skip
     assert '"sha256": "abc</script>"' in page.text
     assert text.count("</script>") == 2
