@@ -81,7 +81,7 @@ def command(
     minutes, asked = settings.training.max_minutes, settings.training.epochs
     if minutes:
         say(
-            f"Ends within {minutes:g} min, with fewer than {asked} epochs if need be; "
+            f"Ends within {minutes:g} min, its {asked} epoch{'' if asked == 1 else 's'} done or not; "
             "--set training.max_minutes=0 lifts that."
         )
 

@@ -78,7 +78,7 @@ def test_a_time_limit_is_told_of(config, tmp_path, capsys):
     limited = ["--epochs", 900, "--set", "training.max_minutes=0.001", "--device", "cpu"]
     call(config, "-o", tmp_path / "run", *limited)
     err = capsys.readouterr().err
-    assert "Ends within 0.001 min, with fewer than 900 epochs if need be; --set training.max_minutes=0" in err
+    assert "Ends within 0.001 min, its 900 epochs done or not; --set training.max_minutes=0" in err
     assert re.search(r"^Epoch \d+ of \d+ that there is time for: loss", err, flags=re.M)
     assert re.search(r"\d+ of 900 epochs to stay within 0.001 min \(training.max_minutes\)", err)
 
