@@ -66,6 +66,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     if framed > console.width:
         for line in narrow(header, rows, console.width, strong=lambda text: click.style(text, bold=True)):
             click.echo(line, err=True)
+        click.echo(err=True)  # without frames, tables one below the other would run together
         return
     drawn = Table(header_style="bold")
     for name, column in zip(header, zip(*rows, strict=True) if rows else [()] * len(header), strict=True):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mri_recon.cli.console import table
+from mri_recon.cli.console import VERBOSITY, table
 from mri_recon.cli.tables import narrow, numeric
 
 RESULTS = (
@@ -92,6 +92,7 @@ def test_words_do_not(cells):
 
 @pytest.mark.parametrize("columns", ["60", "200"])
 def test_brackets_in_a_name_are_no_markup(columns, monkeypatch, capsys):
+    monkeypatch.setattr(VERBOSITY, "quiet", False)  # whatever the test before asked for
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", columns)
     table(["file", "a number with a long name", "another one"], [["scan[bold].h5", "1.0" + "0" * 12, "2"]])
