@@ -13,7 +13,14 @@ import pytest
 
 from mri_recon import files
 from mri_recon.errors import OutputError
-from mri_recon.files import atomic_folder, atomic_output, check_writable, make_folder, one_line
+from mri_recon.files import (
+    atomic_folder,
+    atomic_output,
+    check_writable,
+    make_folder,
+    no_empty_folder,
+    one_line,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -230,3 +237,20 @@ def test_ctrl_c_between_the_renames_of_a_folder_brings_back_what_was_there(tmp_p
         (part / "0001.dcm").write_text("new")
     assert (folder / "0001.dcm").read_text() == "old"
     assert names(tmp_path) == ["series"]
+
+
+def test_a_new_folder_with_nothing_in_it_goes_with_those_above(tmp_path):
+    with no_empty_folder(tmp_path / "a" / "b"):
+        make_folder(tmp_path / "a" / "b")
+    assert names(tmp_path) == []
+
+
+def test_a_folder_with_something_in_it_or_from_before_stays(tmp_path):
+    with no_empty_folder(tmp_path / "a" / "b"):
+        make_folder(tmp_path / "a" / "b")
+        (tmp_path / "a" / "note.txt").write_text("x")
+    assert names(tmp_path / "a") == ["note.txt"]
+    (tmp_path / "old").mkdir()
+    with no_empty_folder(tmp_path / "old"):
+        pass
+    assert names(tmp_path) == ["a", "old"]

@@ -19,6 +19,7 @@ from mri_recon.data.images import images_of
 from mri_recon.data.sampling import AS_ACQUIRED, Sampling
 from mri_recon.data.scan import Scan
 from mri_recon.errors import MriReconError, OutputError
+from mri_recon.files import make_folder
 from mri_recon.methods.base import Method
 from mri_recon.reconstruct import Reconstruction
 
@@ -126,6 +127,8 @@ class Place:
         """Write the images; what the format cannot keep comes back."""
         attributes = _attributes(result) | {"asked": json.dumps(asked)}
         images = images_of(scan, result.image, slices=result.slices, attributes=attributes)
+        # Another job that made the folder and then failed has removed it, if nothing was in it by then.
+        make_folder(target.parent)
         return self.format.write_images(target, images, self.options, overwrite=self.overwrite)
 
     def draw(self, target: Path, result: Reconstruction) -> None:

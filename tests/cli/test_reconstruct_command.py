@@ -14,6 +14,8 @@ from command_line import assert_one_line, run
 from PIL import Image
 from small_scans import small_scan
 
+from mri_recon.batch.place import Place
+from mri_recon.data.formats.base import WriteOptions
 from mri_recon.data.storage import read_reconstruction, read_scan, write_scan
 from mri_recon.physics.masks import generate_mask
 from mri_recon.reconstruct import reconstruct
@@ -39,6 +41,13 @@ def test_a_folder_that_was_there_stays(capsys, folder):
     out.mkdir()
     assert_one_line(run(capsys, "reconstruct", scan, "-o", out, "--slices", "99"), "within 0:", code=2)
     assert out.is_dir()
+
+
+def test_a_folder_that_another_job_took_away_is_made_again(folder):
+    scan = read_scan(folder / "scans" / "a.h5")
+    place = Place(folder / "gone", "h5", WriteOptions(), overwrite=False, preview=False)
+    place.write(place.target("a.h5"), scan, reconstruct(scan, "zero-filled"), {})
+    assert read_reconstruction(folder / "gone" / "a.h5").shape == scan.target.shape
 
 
 def test_one_scan_becomes_images_a_picture_and_metrics(capsys, folder):
@@ -161,7 +170,7 @@ def test_a_broken_scan_among_good_ones_is_named_and_the_others_are_done(capsys, 
     outcome = run(capsys, "reconstruct", folder / "scans", "-o", folder / "out2")
     assert outcome.code == 2
     assert "3 of 3 failed" in outcome.err
-    assert not list((folder / "out2").iterdir())
+    assert not (folder / "out2").exists()
 
 
 class TestNothingIsLost:
