@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from mri_recon.catalog import ready_methods
+from mri_recon.catalog import LEARNED_METHODS, ready_methods
 from mri_recon.cli import options
 from mri_recon.cli.console import progress, result_json, say, warn
 
@@ -86,6 +86,11 @@ def command(
         show(found)
     for file, reason in found.failures:
         warn(failure_text(file, reason))
+    if any(name in LEARNED_METHODS for name in methods):
+        say(
+            "The target here holds no noise, where a scanner's does, and the networks keep the scan's: their SSIM is "
+            "lower than on measured scans."
+        )
     say(f"Look at {output / 'comparison.png'} and {output / 'report.html'}.")
     say(f"Next: mri-recon reconstruct {output / scan.name} --method cs -o {output / 'out'}")
     return 1 if found.failures else 0

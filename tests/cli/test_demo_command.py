@@ -42,6 +42,7 @@ def test_it_leaves_scan_pictures_and_report_and_says_what_next(capsys, tmp_path)
     for name in ("comparison.png", "mask.png"):
         with Image.open(tmp_path / name) as picture:
             assert picture.format == "PNG"
+    assert "networks" not in outcome.err  # none was asked for
     # What it proposes next works.
     proposed = re.search(r"Next: mri-recon (.*)", outcome.err)[1].split()
     assert run(capsys, *proposed, "-q").code == 0
@@ -86,3 +87,10 @@ def test_a_method_that_fails_is_named_and_the_others_are_shown(capsys, tmp_path,
 def test_a_folder_that_cannot_be(capsys, tmp_path):
     (tmp_path / "file").touch()
     assert_one_line(run(capsys, "demo", "-o", tmp_path / "file"), "it is a file, not a folder")
+
+
+@pytest.mark.usefixtures("small_head")
+def test_why_networks_score_low_here_is_said(capsys, tmp_path):
+    outcome = run(capsys, "demo", "-o", tmp_path, "--method", "zero-filled", "--method", "unet")
+    assert outcome.code == 0
+    assert "The target here holds no noise" in outcome.err
