@@ -284,7 +284,8 @@ def kill_at_random(name: str, case: Case, kills: int, rng: random.Random, place:
             os.kill(running.pid, signal.SIGKILL)
         if running.ended()[0] != -signal.SIGKILL:
             found.finished_before += 1
-            latest = delay  # it was over by then: the machine is quicker than when the duration was taken
+            # It was over by then: the machine is quicker than when the duration was taken, or was for once.
+            latest = max(delay, 0.9 * latest)
             shutil.rmtree(out)
             continue
         found.kills += 1
@@ -303,23 +304,39 @@ def kill_at_random(name: str, case: Case, kills: int, rng: random.Random, place:
     return found
 
 
+REPLACE = ("reconstruct", "evaluate", "simulate", "convert")
+"""Commands whose `--overwrite` replaces file by file; that of `train` begins by removing the run."""
+
+
 def fill_disk(name: str, case: Case, times: int, rng: random.Random, place: Path, found: Found) -> None:
-    """Runs that may write no file above a size: they must say so, and leave what is whole."""
+    """Runs that may write no file above a size: they must say so, and leave what is whole.
+
+    Every other one is to replace what an undisturbed run has left, which must stay as it is.
+    """
     import resource
 
     reference = place / "reference"
     largest = max(path.stat().st_size for path in final_names(reference))
     out = place / "out"
-    for _ in range(times):
+    for time_of_many in range(times):
         limit = rng.randrange(1, largest)
-        out.mkdir()
+        replacing = time_of_many % 2 == 0 and name in REPLACE
+        if replacing:
+            shutil.copytree(reference, out)
+        else:
+            out.mkdir()
+        before = case.compared(out)
 
         def prepare(limit: int = limit) -> None:
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-        code, said = Run(case.arguments(out), prepare).ended()
+        code, said = Run([*case.arguments(out), *(["--overwrite"] if replacing else [])], prepare).ended()
         trouble = look(case, out)
+        after = case.compared(out)
+        trouble += [
+            f"{key} is not what it was" for key in before if replacing and after.get(key) != before[key]
+        ]
         if code not in (1, 2) or "Traceback" in said or "Cannot write" not in said or "Unexpected" in said:
             trouble.append(f"exit code {code}, {said[-300:]!r}")
         trouble += [f"left {path.name}" for path in out.rglob("*") if path.name.endswith((".part", ".old"))]

@@ -1,4 +1,4 @@
-"""A trained U-Net on the zero-filled image."""
+"""A trained U-Net on a first image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from mri_recon.methods.learned import LearnedMethod
 
 @dataclass(frozen=True, kw_only=True)
 class UNetMethod(LearnedMethod):
-    """Magnitude image of a trained U-Net [1]_: zero-filled, root-sum-of-squares, improved by the network.
+    """Magnitude image of a trained U-Net [1]_, which improves a first image.
+
+    That is zero-filled, or compressed sensing with the acquired columns put back, as the weights say that the network
+    was trained; the weights that come with mri-recon have the second.
 
     Parameters
     ----------

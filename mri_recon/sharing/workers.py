@@ -198,6 +198,13 @@ def _stop(workers: Sequence[_Worker]) -> None:
 
 def _serve(connection: Connection, function: Callable[[Any, Any], Any], shared: Any) -> None:
     """What a worker does until nothing more comes."""
+    # At most one signal is heeded, and it may come when all is over: the one that waits ends this process by one.
+    with suppress(KeyboardInterrupt):
+        _answer(connection, function, shared)
+        _heed_no_more()
+
+
+def _answer(connection: Connection, function: Callable[[Any, Any], Any], shared: Any) -> None:
     try:
         signal.signal(signal.SIGINT, _interrupt)
         signal.signal(signal.SIGTERM, _interrupt)
@@ -212,10 +219,8 @@ def _serve(connection: Connection, function: Callable[[Any, Any], Any], shared: 
             except Exception as error:
                 answer = _Raised(_sendable(error))
             connection.send(answer)
-    except (EOFError, OSError, KeyboardInterrupt):
+    except (EOFError, OSError):
         pass  # nobody is there any more to be told
-    finally:
-        _heed_no_more()
 
 
 def _sendable(error: Exception) -> BaseException:

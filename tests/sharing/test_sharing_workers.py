@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 from helpers import ROOT
 
 from mri_recon.errors import ScanError, SettingsError
+from mri_recon.sharing import workers
 from mri_recon.sharing.memory import can_watch, parse_size, peak_bytes, resident_bytes, size_text
 from mri_recon.sharing.workers import Died, share_out, threads_each
 
@@ -184,3 +186,23 @@ def test_sizes():
     assert [size_text(n) for n in (5, 2048, 5 << 30, 3 << 40)] == ["5 B", "2 KiB", "5 GiB", "3 TiB"]
     assert [size_text(n) for n in (999, 1000, 999.7 * 1024)] == ["999 B", "0.977 KiB", "0.976 MiB"]
     assert peak_bytes() == 0 or peak_bytes() >= resident_bytes(os.getpid()) // 2 > 0
+
+
+def test_a_signal_that_comes_when_all_is_over_is_no_traceback(monkeypatch):
+    """The one that waits closes the connection and ends the worker by a signal: it can be on its way out already."""
+
+    def interrupted():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    ours, theirs = multiprocessing.Pipe()
+    ours.close()
+    monkeypatch.setattr(workers, "_heed_no_more", interrupted)
+    monkeypatch.setattr(workers.threading.Thread, "start", lambda thread: None)
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        assert workers._serve(theirs, lambda shared, item: item, None) is None
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
