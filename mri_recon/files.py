@@ -78,7 +78,7 @@ def no_empty_folder(path: str | Path) -> Iterator[None]:
     """
     folder = Path(path).absolute()
     new = []
-    with suppress(OSError):
+    with suppress(OSError, ValueError):
         for each in (folder, *folder.parents):
             if each.exists():
                 break
@@ -86,7 +86,8 @@ def no_empty_folder(path: str | Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with suppress(OSError):  # rmdir refuses one with anything in it, and those above it stay then too
+        # rmdir refuses one with anything in it, and those above it stay then too; a name can be none at all.
+        with suppress(OSError, ValueError):
             for each in new:
                 each.rmdir()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from mri_recon import files
-from mri_recon.errors import OutputError
+from mri_recon.errors import OutputError, ScanError
 from mri_recon.files import (
     atomic_folder,
     atomic_output,
@@ -254,3 +254,8 @@ def test_a_folder_with_something_in_it_or_from_before_stays(tmp_path):
     with no_empty_folder(tmp_path / "old"):
         pass
     assert names(tmp_path) == ["a", "old"]
+
+
+def test_a_name_that_can_be_none_leaves_nothing_to_remove():
+    with pytest.raises(ScanError, match="as it was"), no_empty_folder("a\0b"):
+        raise ScanError("as it was")

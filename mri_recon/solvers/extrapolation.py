@@ -30,7 +30,7 @@ class Extrapolated:
     found, and v goes on from the same sum of the states they led to. A jump after which the residual is more than
     twice what it was is taken back. Where the residual is no smaller than before the jump when the next one is due,
     jumping leads nowhere, as it does where the data say nothing of a region (maps that are zero there): no jumps for
-    a while, each time for twice as long. The minimum is the same; entries of a batch do not see each other, except
+    a while, and for twice as long if the next leads nowhere either. The minimum is the same; entries of a batch do not see each other, except
     that jumps are taken back, and paused, for all.
 
     Parameters
@@ -91,6 +91,8 @@ class Extrapolated:
         if self._to_pause == 0 and residual >= self._at_last_jump:
             self._pause = max(2 * self._pause, 1)
             self._to_pause = self._pause
+        elif self._to_pause == 0 and self._at_last_jump < math.inf:
+            self._pause = 0
         if self._to_pause > 0:
             self._to_pause -= 1
             self._at_last_jump = math.inf

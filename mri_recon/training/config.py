@@ -41,6 +41,7 @@ Range = tuple[NonNegativeFloat, NonNegativeFloat]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Workers = Annotated[int, Field(ge=0, le=256)]
 Size = Annotated[int, Field(ge=1, le=4096)]
+Acceleration = Annotated[float, Field(ge=1, le=4096)]
 Coils = Annotated[int, Field(ge=1, le=256)]
 Count = Annotated[int, Field(gt=0, le=1_000_000)]
 """Bounds far beyond sense, so that a slip of a key is an error at once and not a machine without memory."""
@@ -142,7 +143,7 @@ class MaskSettings(Settings):
     """
 
     kind: str | tuple[str, ...] = "random"
-    accelerations: tuple[PositiveFloat, ...] = (4.0,)
+    accelerations: tuple[Acceleration, ...] = (4.0,)
     center_fractions: tuple[Fraction, ...] = (0.08,)
 
     @field_validator("kind", mode="before")

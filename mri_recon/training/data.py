@@ -22,6 +22,7 @@ from mri_recon.data.formats.registry import find_raw, read_scan
 from mri_recon.data.phantom import sample_set
 from mri_recon.data.scan import Scan
 from mri_recon.errors import ScanError
+from mri_recon.files import one_line
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.geometry import crop_readout
 from mri_recon.physics.masks import Columns, draw_mask, generate_mask
@@ -219,7 +220,7 @@ def split_folder(settings: DataSettings, seed: int) -> tuple[list[Path], list[Pa
     """Scans to train on and to validate on: `train` and `val` in the folder, else a random split of it."""
     folder = Path(settings.folder)
     if not folder.is_dir():
-        raise ScanError(f"{folder} is not a folder of scans to train on.")
+        raise ScanError(f"{one_line(folder)} is not a folder of scans to train on.")
     if (folder / "train").is_dir() and (folder / "val").is_dir():
         return find_raw([folder / "train"]), find_raw([folder / "val"])
     paths = find_raw([folder])

@@ -62,7 +62,10 @@ class RunFolder:
             There is no state to resume from.
         """
         state = None
-        clear_leftovers(self.path.resolve())  # also of a run that has nothing more to do
+        try:
+            clear_leftovers(self.path.resolve())  # also of a run that has nothing more to do
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, or a name that is none
+            raise output_error(self.path, error) from error
         if resume:
             state = load_state(self.state)
             self._check_same_run(state, config)

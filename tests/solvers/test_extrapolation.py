@@ -145,8 +145,8 @@ class _Scripted:
         # Without progress from one jump to the next, pauses of one period, two, four …
         (lambda call: 1.0, [10, 30, 60, 110]),
         (lambda call: 0.99**call, list(range(10, 121, 10))),
-        # Progress once more: the next pause is still twice as long as the last.
-        (lambda call: 1.0 if call <= 20 else 0.99**call if call < 70 else 0.9, [10, 30, 40, 50, 60, 90]),
+        # After progress the next pause is a short one.
+        (lambda call: 1.0 if call <= 20 else 0.99**call if call < 70 else 0.9, [10, 30, 40, 50, 60, 80, 110]),
     ],
 )
 def test_jumps_that_lead_nowhere_pause(residual, jumps):

@@ -106,6 +106,7 @@ def test_what_is_left_out_is_the_default(tmp_path):
         ('[data]\nrotations = "some"', r"\[data\] rotations: expected a valid boolean"),
         ('[generated]\nfresh = "often"', r"\[generated\] fresh: expected a valid boolean"),
         ('[output]\ntensorboard = "here"', r"\[output\] tensorboard: expected a valid boolean"),
+        ("[masks]\naccelerations = [1e300]", r"accelerations.*4096"),
         ("[masks]\naccelerations = [4, 8]", r"\[masks\]: expected as many accelerations as center_fractions"),
         (
             '[training]\nloss = "l2"',

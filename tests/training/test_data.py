@@ -307,3 +307,8 @@ def test_only_a_gpu_of_cuda_is_not_waited_for(kind, expected):
 
     Batch(*[Recorded()] * 4, ("a",), Recorded()).to(torch.device(kind))
     assert asked == [(kind, expected)] * 5
+
+
+def test_a_folder_whose_name_is_none_is_told_in_printable_characters():
+    with pytest.raises(ScanError, match=r"^a b is not a folder of scans"):
+        split_folder(DataSettings(folder="a\0b"), seed=0)

@@ -246,3 +246,8 @@ def test_the_learning_rate_rises_then_falls():
     assert all(a > b for a, b in pairwise(rates[10:]))
     constant = ScheduleSettings(kind="constant", warmup_steps=0)
     assert {learning_rate(constant, 0.3, step, 10) for step in range(10)} == {0.3}
+
+
+def test_a_run_folder_whose_name_is_none_cannot_be_written():
+    with pytest.raises(OutputError, match="Cannot write a b: "):
+        train(tiny(), output="a\0b", device="cpu")
