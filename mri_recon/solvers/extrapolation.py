@@ -30,8 +30,8 @@ class Extrapolated:
     found, and v goes on from the same sum of the states they led to. A jump after which the residual is more than
     twice what it was is taken back. Where the residual is no smaller than before the jump when the next one is due,
     jumping leads nowhere, as it does where the data say nothing of a region (maps that are zero there): no jumps for
-    a while, and for twice as long if the next leads nowhere either. The minimum is the same; entries of a batch do not see each other, except
-    that jumps are taken back, and paused, for all.
+    a while, and for twice as long if the next leads nowhere either. The minimum is the same; entries of a batch do
+    not see each other, except that jumps are taken back, and paused, for all.
 
     Parameters
     ----------
