@@ -43,7 +43,7 @@ class TotalVariation(Method):
     tv_weight: float | Literal["auto"] = setting(
         "auto", "strength λ of total variation; auto chooses it for each slice", above=0, words=("auto",)
     )
-    iterations: int = setting(1000, "most iterations", int, least=1)
+    iterations: int = setting(1500, "most iterations", int, least=1)
     tolerance: float | Literal["auto"] = setting(
         "auto",
         "stop when the residual is below this; auto is 0.0015 with one coil, 0.0001 to 0.00025 with several",
