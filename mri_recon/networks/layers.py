@@ -58,7 +58,8 @@ class ConvBlock(nn.Module):
             layers += [
                 Convolution3x3(n_channels, out_channels),
                 NORMS[norm](out_channels),
-                nn.LeakyReLU(LEAK, inplace=True),
+                # What Convolution3x3 gives may be a view, which autograd lets nobody write over.
+                nn.LeakyReLU(LEAK, inplace=norm != "none"),
                 # Kept as a layer at rate zero too: fastMRI's weights are named by position.
                 nn.Dropout2d(dropout) if dropout else nn.Identity(),
             ]

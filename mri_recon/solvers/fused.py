@@ -180,7 +180,8 @@ def step_products(states: Floats) -> NDArray[np.float64]:
     """Gram matrix of the steps from each of `states` (state, items) to the next."""
     n_states, n = states.shape
     blocks = -(-n // _BLOCK)
-    products = np.empty((blocks, n_states - 1, n_states - 1), np.float32)
+    # The kernel fills the lower half alone, and what memory held in the other may be infinite.
+    products = np.zeros((blocks, n_states - 1, n_states - 1), np.float32)
     fixed = address(states), address(products), n_states, n
 
     def work(first: int, last: int) -> None:
