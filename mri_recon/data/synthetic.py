@@ -40,8 +40,8 @@ def synthetic_slice(
     Parameters
     ----------
     noise
-        Standard deviation of the complex Gaussian noise, of its real and imaginary part each, relative to the
-        peak of the noise-free root-sum-of-squares image, which is 1.
+        Standard deviation of the complex Gaussian noise of a typical coil, of its real and imaginary part each,
+        relative to the peak of the noise-free root-sum-of-squares image, which is 1.
 
     Returns
     -------
@@ -64,7 +64,9 @@ def synthetic_slice(
     coil_images = coil_images * Coils.draw(rng, n_coils).at(*grid(shape))
     kspace = band(coil_images, height, width)
     kspace /= rss(ifftc(kspace[None]))[0].max()
-    kspace += noise * _complex_normal(rng, kspace.shape)
+    # No two channels of a receiver are equally noisy.
+    of_each = noise * np.exp(rng.normal(0, 0.2, n_coils)).astype(np.float32)
+    kspace += of_each[:, None, None] * _complex_normal(rng, kspace.shape)
     return kspace, rss(ifftc(kspace[None]))[0].astype(np.float32)
 
 
@@ -225,16 +227,34 @@ KINDS: dict[str, Callable[[np.random.Generator, Image, Image], Image]] = {
 
 
 def smooth_phase(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.complex64]:
-    """Smooth phase of the object: a polynomial of second degree and a slow random field.
+    """Phase of the object: a polynomial of second degree, a slow random field, and steep places.
 
     From a few radians across the field of view, as in spin echoes, to tens, as in gradient echoes: those take
-    the middle of a part's k-space outside the lines that are sampled densely, and that part goes dark.
+    the middle of a part's k-space outside the lines that are sampled densely, and that part goes dark. Air beside
+    tissue, as in the sinuses, turns the phase by radians within a few pixels: half of the objects have such places.
     """
     y, x = grid(shape)
     scale = np.exp(rng.uniform(0, np.log(8)))
     a, b, c, d, e = (np.float32(v) for v in scale * rng.normal(0, [1.5, 1.5, 3.0, 3.0, 3.0]))
     angle = a * y + b * x + c * y * y + d * x * x + e * x * y + np.float32(rng.uniform(0, 2 * np.pi))
-    return _turn(angle + np.float32(rng.uniform(0, 0.3) * scale) * _fractal_field(rng, y, x, 3.0))
+    angle = angle + np.float32(rng.uniform(0, 0.3) * scale) * _fractal_field(rng, y, x, 3.0)
+    if rng.random() < 0.5:
+        for _ in range(int(rng.integers(1, 6))):
+            angle += _steep_place(rng, y, x)
+    return _turn(angle)
+
+
+def _steep_place(rng: np.random.Generator, y: Image, x: Image) -> Image:
+    """Phase around a small inclusion of another susceptibility: a dipole's, made smooth inside, or a bump."""
+    radius = np.exp(rng.uniform(np.log(0.02), np.log(0.2)))
+    strength = np.float32(rng.choice([-1, 1]) * np.exp(rng.uniform(0, np.log(12))))
+    v, u = _local(rng, y, x, center=0.45, radii=radius * rng.uniform(0.7, 1.4, 2))
+    distance = v * v + u * u
+    if rng.random() < 0.5:
+        return strength * np.exp(-distance)
+    # Along the field twice what it is across it, of the other sign, and falling as the cube of the distance.
+    dipole: Image = strength * (2 * v * v - u * u) / ((1 + distance) ** 2 * np.sqrt(1 + distance))
+    return dipole
 
 
 @dataclass(frozen=True)
@@ -253,7 +273,8 @@ class Coils:
         if n_coils == 1:
             return cls(rng.normal(0, 0.3, 2).astype(np.float32))
         first = rng.uniform(0, 2 * np.pi)
-        reach = rng.uniform(0.3, 0.8)
+        # Surface coils, or, now and then, a body coil's channels, which see nearly the same.
+        reach = rng.uniform(0.3, 0.8) if rng.random() < 0.8 else rng.uniform(0.8, 3.0)
         loops = []
         for coil in range(n_coils):
             angle = first + 2 * np.pi * coil / n_coils + rng.normal(0, 0.2)
