@@ -13,6 +13,7 @@ import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from mri_recon.settings import NetworkSettings, network_settings, validated
 
 FORMAT = "mri-recon weights 1"
 STATE_FORMAT = "mri-recon training state 1"
+SHIPPED = "shipped"
 _ADVICE = "Weights are .safetensors files that `mri-recon train` writes, or fastMRI's state dicts."
 
 
@@ -111,6 +113,28 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
         network, info = _described_network(path, metadata)
     _fill(network, tensors, f"{path} does not fit the network '{info.settings.name}' that it names")
     return network.to(device).eval().requires_grad_(False), info
+
+
+def shipped_weights(method: str) -> Path:
+    """File with the weights that come with mri-recon.
+
+    Raises
+    ------
+    WeightsError
+        This installation has none for the method.
+    """
+    path = Path(str(resources.files("mri_recon") / "weights" / f"{method}.safetensors"))
+    if not path.is_file():
+        raise WeightsError(
+            f"This installation comes without weights for '{method}': {path} is missing. Train a network with "
+            f"`mri-recon train configs/{method}.toml`, and name its best.safetensors by --weights."
+        )
+    return path
+
+
+def weights_file(weights: str, method: str) -> Path:
+    """A file of weights; of "shipped", those that come with mri-recon for a method."""
+    return shipped_weights(method) if weights == SHIPPED else Path(weights)
 
 
 def _described_network(path: Path, metadata: Mapping[str, str]) -> tuple[nn.Module, WeightsInfo]:

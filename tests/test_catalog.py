@@ -52,7 +52,7 @@ def test_suggestions():
 
 def test_ready_methods_have_what_they_need():
     """What the demo runs without being asked: everything classical, and networks whose weights are there."""
-    from mri_recon.methods.learned import shipped_weights
+    from mri_recon.checkpoint import shipped_weights
 
     ready = ready_methods()
     assert set(METHODS) - LEARNED_METHODS <= set(ready)

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
     help="Run folder.  [default: the configuration's, runs/unet-quick without one]",
 )  # fmt: skip
+@click.option(
+    "--weights", metavar="FILE",
+    help='Start from the network and weights in a file, or from those that come with mri-recon ("shipped").  '
+    "[default: random ones]",
+)  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with the run in the run folder.")
 @click.option("--epochs", type=click.IntRange(min=1), metavar="N", help="Times through the training slices.")
 @click.option(
@@ -47,6 +52,7 @@ def command(
     config: Path | None,
     data: Path | None,
     output: Path | None,
+    weights: str | None,
     resume: bool,
     epochs: int | None,
     seed: int | None,
@@ -68,8 +74,14 @@ def command(
         VERBOSITY.quiet = True
     if resume and overwrite:
         raise SettingsError("--resume goes on with a run and --overwrite replaces it; give one of them.")
+    if resume and weights:
+        raise SettingsError(
+            "--resume goes on with the weights of a run and --weights starts from others; give one."
+        )
     changes = _changes(data, epochs, seed, assignments)
     settings = _configuration(config, output, changes, resume=resume)
+    if weights:
+        settings = _begun_with(weights, settings, config, output, changes)
     folder = settings.output.folder
     if not settings.data.folder:
         images = f"{settings.generated.n_slices} generated images"
@@ -150,6 +162,27 @@ def _configuration(
         # The folder may have been moved since its configuration was written.
         changes = merged(changes, {"output": {"folder": str(folder)}})
     return load_config(config, changes)
+
+
+def _begun_with(
+    weights: str, settings: TrainingConfig, config: Path | None, output: Path | None, changes: dict[str, Any]
+) -> TrainingConfig:
+    """The settings with the network of a weights file, whatever the configuration says of the network."""
+    from mri_recon.assignments import merged
+    from mri_recon.checkpoint import SHIPPED, load_network, weights_file
+
+    name = look_up("network", NETWORKS, settings.network.name).method
+    path = weights_file(weights, name)
+    info = load_network(path)[1]
+    if info.settings.name not in NETWORKS:
+        raise SettingsError(
+            f"{path} holds weights of {info.settings.name}, which can be used and not trained: mri-recon trains "
+            f"{', '.join(NETWORKS)}."
+        )
+    # Absolute: a run is resumed from wherever one stands.
+    start = {"weights": weights if weights == SHIPPED else str(path.absolute())}
+    of_file = {"network": info.settings.model_dump(mode="json"), "training": start}
+    return _configuration(config, output, merged(of_file, changes), resume=False)
 
 
 def _reporter(bar: ExitStack, asked: int) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mri_recon.checkpoint import load_network
+from mri_recon.checkpoint import load_network, shipped_weights
 from mri_recon.errors import WeightsError
 from mri_recon.methods.base import Convergence, Method, Report, setting
 from mri_recon.physics.fourier import Array
@@ -85,23 +84,6 @@ class LearnedMethod(Method):
                 image, residual = network.with_residual(*inputs)  # type: ignore[operator]  # a method of its own
                 report(Convergence(None, float(residual.max()), None))
         return image if isinstance(kspace, Tensor) else image.numpy()
-
-
-def shipped_weights(method: str) -> Path:
-    """File with the weights that come with mri-recon.
-
-    Raises
-    ------
-    WeightsError
-        This installation has none for the method.
-    """
-    path = Path(str(resources.files("mri_recon") / "weights" / f"{method}.safetensors"))
-    if not path.is_file():
-        raise WeightsError(
-            f"This installation comes without weights for '{method}': {path} is missing. Train a network with "
-            f"`mri-recon train configs/{method}.toml`, and name its best.safetensors by --weights."
-        )
-    return path
 
 
 def _changed(path: Path) -> int:

@@ -184,6 +184,8 @@ class TrainingSettings(Settings):
         The gradient is scaled down to this norm where it is longer; 0 to leave it.
     ema_decay
         Decay of a running average of the weights, which then is what is validated and saved; 0 for none.
+    weights
+        Start from the weights in this file rather than from random ones; "shipped" for those that come with mri-recon.
     precision
         "bfloat16" runs convolutions and products of matrices in that type; the weights stay float32.
     compile
@@ -203,6 +205,7 @@ class TrainingSettings(Settings):
     ssim_weight: PositiveFloat = 0.1
     clip_norm: NonNegativeFloat = 1.0
     ema_decay: Decay = 0.0
+    weights: str = ""
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     max_minutes: NonNegativeFloat = 4.0

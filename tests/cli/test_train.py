@@ -7,8 +7,9 @@ import sys
 import threading
 
 import pytest
+import torch
 
-from mri_recon.checkpoint import load_network, load_state
+from mri_recon.checkpoint import load_network, load_state, shipped_weights
 from mri_recon.cli.train import command
 from mri_recon.errors import MriReconError, OutputError
 
@@ -74,6 +75,26 @@ def test_options_reach_the_run(config, tmp_path, capsys):
     assert info.settings.model_dump()["norm"] == "none"
 
 
+def test_training_goes_on_from_weights_with_their_network(config, tmp_path, capsys):
+    """Whatever the configuration says of the network; --set has the last word."""
+    call(config, "-o", tmp_path / "first", "--epochs", 1, "--device", "cpu", "--set", "network.channels=6")
+    first = tmp_path / "first" / "best.safetensors"
+    still = ["--set", "optimizer.lr=1e-30", "--set", "network.residual=false"]
+    call(config, "-o", tmp_path / "on", "--weights", first, "--epochs", 1, "--device", "cpu", *still)
+    network, info = load_network(tmp_path / "on" / "last.safetensors")
+    assert (info.settings.channels, info.settings.residual) == (6, False)
+    assert info.config["training"]["weights"] == str(first)
+    for name, value in load_network(first)[0].state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_training_goes_on_from_the_shipped_weights(config, tmp_path):
+    call(config, "-o", tmp_path / "run", "--weights", "shipped", "--epochs", 1, "--device", "cpu")
+    _, info = load_network(tmp_path / "run" / "last.safetensors")
+    assert info.settings == load_network(shipped_weights("unet"))[1].settings
+    assert info.config["training"]["weights"] == "shipped"
+
+
 def test_a_time_limit_is_told_of(config, tmp_path, capsys):
     limited = ["--epochs", 900, "--set", "training.max_minutes=0.001", "--device", "cpu"]
     call(config, "-o", tmp_path / "run", *limited)
@@ -96,6 +117,8 @@ def test_a_time_limit_is_told_of(config, tmp_path, capsys):
         (["--resume"], "There is no run in"),
         (["--resume", "--overwrite"], "give one of them"),
         (["--data", "nowhere"], "nowhere is not a folder"),
+        (["--weights", "nowhere.safetensors"], "There is no weights file nowhere.safetensors"),
+        (["--weights", "w", "--resume"], "--weights starts from others"),
         (["nowhere.toml"], "There is no configuration file nowhere.toml"),
     ],
 )

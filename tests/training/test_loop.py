@@ -160,6 +160,54 @@ def test_another_seed_is_another_network(whole, tmp_path):
     assert not torch.equal(ours["unet.conv.layers.0.weight"], theirs["unet.conv.layers.0.weight"])
 
 
+def test_a_run_may_start_from_the_weights_of_another(whole, tmp_path):
+    """A rate of nothing: what comes out is what went in, and not the seed's random weights."""
+    given = load_file(whole[0].weights)
+    path = tmp_path / "given.safetensors"
+    path.write_bytes(whole[0].weights.read_bytes())
+    start = {"training": {"weights": str(path), "seed": 9, "epochs": 1}, "optimizer": {"lr": 1e-30}}
+    result = train(tiny(**start), output=tmp_path / "on", device="cpu")
+    for name, value in load_file(result.folder / "last.safetensors").items():
+        torch.testing.assert_close(value, given[name], rtol=0, atol=1e-6, msg=name)
+    # A resumed run goes on with its own, whether or not the others are still there.
+    path.unlink()
+    more = merged(start, {"training": {"epochs": 2}})
+    assert train(tiny(**more), output=tmp_path / "on", resume=True, device="cpu").epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ({"channels": 8}, r"of a unet with other settings .*\"channels\":4.*--weights"),
+        ({"name": "varnet", "channels": 4, "levels": 2, "dropout": 0.2}, "those of a unet"),
+    ],
+)
+def test_weights_that_do_not_fit_are_no_start(whole, tmp_path, network, message):
+    config = validated(
+        TrainingConfig,
+        {
+            **TINY,
+            "network": {"name": "unet", "levels": 2, **network},
+            "training": {"weights": str(whole[0].weights)},
+        },
+        "test",
+    )
+    with pytest.raises(WeightsError, match=message):
+        train(config, output=tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("norm", ["group", "instance", "batch", "layer", "none"])
+def test_every_norm_trains_where_convolutions_are_our_own(norm):
+    """Wide enough for them; deep enough that both ways of multiplying are met."""
+    torch.manual_seed(0)
+    network = UNet(32, 2, norm=norm)
+    kspace = torch.randn(2, 1, 48, 48, dtype=torch.complex64)
+    mask = torch.ones(1, 1, 1, 48, dtype=torch.bool)
+    network(kspace, mask, None).square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    assert network.unet.down_sample_layers[0].layers[0].weight.grad.abs().max() > 0
+
+
 def test_a_run_is_not_lost_by_accident(whole):
     result, _ = whole
     before = result.weights.read_bytes()
