@@ -40,8 +40,8 @@ def synthetic_slice(
     Parameters
     ----------
     noise
-        Standard deviation of the complex Gaussian noise of a typical coil, of its real and imaginary part each,
-        relative to the peak of the noise-free root-sum-of-squares image, which is 1.
+        Standard deviation of the complex Gaussian noise, of its real and imaginary part each, relative to the
+        peak of the noise-free root-sum-of-squares image, which is 1; of several coils the root mean square.
 
     Returns
     -------
@@ -65,8 +65,9 @@ def synthetic_slice(
     kspace = band(coil_images, height, width)
     kspace /= rss(ifftc(kspace[None]))[0].max()
     # No two channels of a receiver are equally noisy.
-    of_each = noise * np.exp(rng.normal(0, 0.2, n_coils)).astype(np.float32)
-    kspace += of_each[:, None, None] * _complex_normal(rng, kspace.shape)
+    of_each = np.exp(rng.normal(0, 0.2, n_coils))
+    of_each *= noise / np.sqrt(np.mean(of_each**2))
+    kspace += of_each[:, None, None].astype(np.float32) * _complex_normal(rng, kspace.shape)
     return kspace, rss(ifftc(kspace[None]))[0].astype(np.float32)
 
 

@@ -26,6 +26,14 @@ TV_RHO = 12.0
 """So few iterations do not reach the minimum, and where they end is what networks were trained to start from: the
 penalty is part of their architecture."""
 
+PHASE_CYCLES = 16
+"""Where the slow phase of an image ends: periods in the field of view, the standard deviation of a Gaussian. On
+measured scans the phase is followed better by fewer where it is smooth, by more in gradient echoes."""
+
+N_CONDITIONS = 2
+NOISE_RANGE = (-3.5, -0.5)
+"""Decimal logarithms of the least and most noise that a network is told of, relative to the image."""
+
 EPSILON = 1e-6
 """Relative to the image's brightness, beside which it vanishes in single precision."""
 
@@ -76,6 +84,21 @@ def noise_of(kspace: Tensor, mask: Tensor) -> Tensor:
 MEDIAN_OF_RAYLEIGH = 1.1774
 
 
+def conditions_of(noise: Tensor, mask: Tensor) -> Tensor:
+    """What a network is told of each slice: its acceleration and its noise, `(slice, 2)`, about 0 to 1.
+
+    Parameters
+    ----------
+    noise
+        `(slice, 1)`, relative to the image's brightness.
+    """
+    acquired = mask.float().mean(-1).reshape(-1, 1).clamp(min=1e-6)
+    low, high = NOISE_RANGE
+    told = (torch.log10(noise.clamp(min=1e-12)).clamp(low, high) - low) / (high - low)
+    acceleration = (-torch.log2(acquired) / 4).clamp(0, 1)
+    return torch.cat([acceleration.expand(len(noise), 1), told], dim=1)
+
+
 def complete(coil_images: Tensor, predicted: Tensor, mask: Tensor) -> Tensor:
     """Coil images with the columns that were acquired, of zero-filled ones, and all others of those `predicted`."""
     completed: Tensor = coil_images + filtered(predicted, ~mask, axes=(-1,))
@@ -113,6 +136,19 @@ def sense_start(A: SenseOperator, zero_filled: Tensor) -> Tensor:
         tolerance=1e-3,
     ).x
     return image
+
+
+@torch.no_grad()
+def slow_phase(image: Tensor) -> Tensor:
+    """exp(i phase) of images `(slice, height, width)` seen at a low resolution; 1 where there is nothing."""
+    rows, columns = (
+        torch.exp(-0.5 * ((torch.arange(n, device=image.device) - n // 2) / PHASE_CYCLES).square())
+        for n in image.shape[-2:]
+    )
+    smooth = filtered(image, (rows[:, None] * columns).to(image.real.dtype))
+    size = smooth.abs()
+    turned: Tensor = torch.where(size > EPSILON, smooth / size.clamp(min=EPSILON), torch.ones_like(smooth))
+    return turned
 
 
 @torch.no_grad()

@@ -11,15 +11,26 @@ from torch import Tensor, nn
 
 from mri_recon.errors import SettingsError
 from mri_recon.networks.combined import (
+    N_CONDITIONS,
     brightness,
+    conditions_of,
     magnitude,
     noise_floor,
     noise_of,
+    slow_phase,
     tv_start,
     unit_maps,
 )
-from mri_recon.networks.layers import ConvBlock, NormName, UpBlock, normalise, relative_residual
-from mri_recon.physics.coils import expand, rss
+from mri_recon.networks.layers import (
+    ConvBlock,
+    NormName,
+    UpBlock,
+    normalise,
+    relative_residual,
+    to_channels,
+    to_complex,
+)
+from mri_recon.physics.coils import combine, expand, rss
 from mri_recon.physics.fourier import filtered, ifftc
 
 
@@ -112,6 +123,9 @@ class UNet(nn.Module):
     first
         The first image: "zero-filled", or "tv", compressed sensing with little total variation, not iterated to its
         end.
+    sees
+        What the U-Net is given: the first image's "magnitude", or the "complex" image that all coils share, without
+        its slow phase, which what the U-Net makes of it gets back, and the acceleration and the noise.
     """
 
     method = "unet"
@@ -127,13 +141,15 @@ class UNet(nn.Module):
         residual: bool = True,
         data_consistency: Literal["none", "soft", "hard"] = "none",
         first: Literal["zero-filled", "tv"] = "zero-filled",
+        sees: Literal["magnitude", "complex"] = "magnitude",
     ) -> None:
         super().__init__()
-        self.first = first
-        self.needs_smaps = first == "tv"
+        self.first, self.sees = first, sees
+        self.needs_smaps = first == "tv" or sees == "complex"
         self.residual = residual
         self.data_consistency = data_consistency
-        self.unet = UNetCore(1, 1, channels=channels, levels=levels, norm=norm, dropout=dropout)
+        n_in, n_out = (2 + N_CONDITIONS, 2) if sees == "complex" else (1, 1)
+        self.unet = UNetCore(n_in, n_out, channels=channels, levels=levels, norm=norm, dropout=dropout)
         if data_consistency == "soft":
             self.dc_weight = nn.Parameter(torch.ones(()))
 
@@ -147,7 +163,7 @@ class UNet(nn.Module):
         mask
             `(1 or slice, 1, 1, width)` bool, True where acquired.
         smaps
-            Coil maps `(slice, coil, height, width)`, for several coils that start from compressed sensing.
+            Coil maps `(slice, coil, height, width)`, for several coils where `needs_smaps` says so.
 
         Returns
         -------
@@ -160,9 +176,9 @@ class UNet(nn.Module):
             Several coils without maps, where they are needed.
         """
         first = self._start(kspace, mask, smaps)
-        image = self._magnitude(first)
+        image = self._improved(first)
         if self.data_consistency == "none":
-            return image * first.scale
+            return _absolute(image) * first.scale
         return self._finished(self._coil_images(first, image), first)
 
     def with_residual(
@@ -173,12 +189,12 @@ class UNet(nn.Module):
         Relative, over the acquired columns of the coil images' k-space: zero where they were put back.
         """
         first = self._start(kspace, mask, smaps)
-        image = self._magnitude(first)
+        image = self._improved(first)
         coil_images = self._coil_images(first, image)
         misfit = filtered(coil_images - first.zero_filled, mask, axes=(-1,))
         # Without data consistency the image is the U-Net's own, as in `forward`.
         free = self.data_consistency == "none"
-        finished = image * first.scale if free else self._finished(coil_images, first)
+        finished = _absolute(image) * first.scale if free else self._finished(coil_images, first)
         return finished, relative_residual(misfit, first.zero_filled)
 
     def _start(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _First:
@@ -189,22 +205,35 @@ class UNet(nn.Module):
         # An empty slice stays empty.
         scale = torch.where(bright > 0, bright, torch.ones_like(bright))
         zero_filled, size = zero_filled / scale[:, None], size / scale
-        floor = torch.zeros_like(scale)
-        if self.first == "tv":
+        floor, noise = torch.zeros_like(scale), noise_of(kspace, mask) / scale[:, 0]
+        if self.needs_smaps:
             maps = unit_maps(smaps, kspace)
-            image = tv_start(kspace / scale[:, None], mask, maps)
+            from_tv = self.first == "tv"
+            image = tv_start(kspace / scale[:, None], mask, maps) if from_tv else combine(zero_filled, maps)
             # What a root-sum-of-squares holds of the noise of all coils, an image combined of them does not.
-            floor = noise_floor(noise_of(kspace, mask) / scale[:, 0], mask, kspace.shape[1])
+            floor = noise_floor(noise, mask, kspace.shape[1])
+            if self.sees == "complex":
+                return _First(image, maps, zero_filled, mask, floor, noise, bright)
             size = image.abs()
             shares = expand(image / torch.where(size > 0, size, torch.ones_like(size)), maps)
         else:
             shares = zero_filled / torch.where(size > 0, size, torch.ones_like(size))[:, None]
-        return _First(size, shares, zero_filled, mask, floor, bright)
+        return _First(size, shares, zero_filled, mask, floor, noise, bright)
 
-    def _magnitude(self, first: _First) -> Tensor:
-        image = self._improve(first.magnitude)
+    def _improved(self, first: _First) -> Tensor:
+        if self.sees == "complex":
+            return self._improve_complex(first)
+        image = self._improve(first.image)
         # No magnitude is negative; in training it may be, or there would be no gradient from there.
         return image if self.training else image.clamp(min=0)
+
+    def _improve_complex(self, first: _First) -> Tensor:
+        turn = slow_phase(first.image)
+        seen = first.image * turn.conj()
+        planes = conditions_of(first.noise, first.mask)[..., None, None].expand(-1, -1, *seen.shape[-2:])
+        features = torch.cat([to_channels(seen), planes], dim=1)
+        correction = to_complex(self.unet(features.contiguous(memory_format=torch.channels_last)))
+        return (seen + correction if self.residual else correction) * turn
 
     def _improve(self, image: Tensor) -> Tensor:
         x, mean, std = normalise(image)
@@ -229,12 +258,21 @@ class UNet(nn.Module):
         return magnitude(coil_images, first.floor) * first.scale
 
 
-class _First(NamedTuple):
-    """The first image's magnitude, each coil's share and phase of it, and what else is to be known, of brightness 1."""
+def _absolute(image: Tensor) -> Tensor:
+    """A magnitude as it is, which in training may be negative; a complex image's magnitude."""
+    return magnitude(image[:, None], torch.zeros_like(image.real)) if image.is_complex() else image
 
-    magnitude: Tensor
+
+class _First(NamedTuple):
+    """The first image, each coil's share of it, and what else is to be known, of brightness 1.
+
+    A magnitude, of which a share has the phase too; or the complex image that all coils share, and their maps.
+    """
+
+    image: Tensor
     shares: Tensor
     zero_filled: Tensor
     mask: Tensor
     floor: Tensor
+    noise: Tensor
     scale: Tensor

@@ -10,13 +10,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mri_recon.networks.combined import (
-    EPSILON,
+    N_CONDITIONS,
     brightness,
     complete,
+    conditions_of,
     magnitude,
     noise_floor,
     noise_of,
     sense_start,
+    slow_phase,
     tv_start,
     unit_maps,
 )
@@ -27,14 +29,7 @@ from mri_recon.physics.coils import combine, expand, rss
 from mri_recon.physics.fourier import filtered, ifftc
 from mri_recon.physics.operators import sense_operator
 
-N_CONDITIONS = 2
 MAPS_CHANNELS = 8
-NOISE_RANGE = (-3.5, -0.5)
-"""Decimal logarithms of the least and most noise that the network is told of, relative to the image."""
-
-PHASE_CYCLES = 16
-"""Where the slow phase of an image ends: periods in the field of view, the standard deviation of a Gaussian. On
-measured scans the phase is followed better by fewer where it is smooth, by more in gradient echoes."""
 
 
 class Cascade(nn.Module):
@@ -270,31 +265,3 @@ class _Unrolled(NamedTuple):
 def _magnitude(unrolled: _Unrolled) -> Tensor:
     image, floor, coil_images, maps, mask, scale = unrolled
     return magnitude(complete(coil_images, expand(image, maps), mask), floor) * scale
-
-
-@torch.no_grad()
-def slow_phase(image: Tensor) -> Tensor:
-    """exp(i phase) of images `(slice, height, width)` seen at a low resolution; 1 where there is nothing."""
-    rows, columns = (
-        torch.exp(-0.5 * ((torch.arange(n, device=image.device) - n // 2) / PHASE_CYCLES).square())
-        for n in image.shape[-2:]
-    )
-    smooth = filtered(image, (rows[:, None] * columns).to(image.real.dtype))
-    size = smooth.abs()
-    turned: Tensor = torch.where(size > EPSILON, smooth / size.clamp(min=EPSILON), torch.ones_like(smooth))
-    return turned
-
-
-def conditions_of(noise: Tensor, mask: Tensor) -> Tensor:
-    """What a network is told of each slice: its acceleration and its noise, `(slice, 2)`, about 0 to 1.
-
-    Parameters
-    ----------
-    noise
-        `(slice, 1)`, relative to the image's brightness.
-    """
-    acquired = mask.float().mean(-1).reshape(-1, 1).clamp(min=1e-6)
-    low, high = NOISE_RANGE
-    told = (torch.log10(noise.clamp(min=1e-12)).clamp(low, high) - low) / (high - low)
-    acceleration = (-torch.log2(acquired) / 4).clamp(0, 1)
-    return torch.cat([acceleration.expand(len(noise), 1), told], dim=1)

@@ -124,7 +124,7 @@ def consistent(data_consistency, seed=0, **settings):
 
 def coil_images_of(network, kspace, mask):
     first = network._start(kspace, mask, None)
-    return network._coil_images(first, network._magnitude(first)) * first.scale[:, None]
+    return network._coil_images(first, network._improved(first)) * first.scale[:, None]
 
 
 def test_hard_consistency_puts_the_acquired_columns_back():
@@ -212,3 +212,31 @@ def test_several_coils_that_start_from_compressed_sensing_need_maps():
     kspace, mask = scan(1, 2)
     with pytest.raises(SettingsError, match="coil maps"):
         UNet(4, 2, first="tv")(kspace, mask)
+
+
+@pytest.mark.parametrize("data_consistency", ["none", "soft", "hard"])
+@pytest.mark.parametrize("first", ["zero-filled", "tv"])
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_of_the_complex_image_an_untouched_part_stays(n_coils, first, data_consistency):
+    """A U-Net that adds nothing leaves the first image; where all was acquired that is the scan, whatever it adds."""
+    kspace, target = synthetic_slice(np.random.default_rng(2), 40, 36, n_coils, 0.01)
+    columns = generate_mask("random", 36, 3, 0.2, seed=1)
+    maps = torch.from_numpy(estimate_maps(kspace[None], columns)) if n_coils > 1 else None
+    kspace, mask = torch.from_numpy(kspace)[None], torch.from_numpy(columns)[None, None, None]
+    network = UNet(4, 2, first=first, sees="complex", data_consistency=data_consistency).eval()
+    with torch.inference_mode():
+        full = network(kspace, torch.ones_like(mask), maps)
+        if data_consistency == "hard":
+            torch.testing.assert_close(full, torch.from_numpy(target)[None], rtol=0, atol=1e-5)
+        free = network(kspace, mask, maps)
+        for parameter in network.unet.up_conv[-1][-1].parameters():
+            parameter.zero_()
+        still = network(kspace, mask, maps)
+        plain = UNet(4, 2, first=first, data_consistency=data_consistency).eval()
+        for parameter in plain.unet.up_conv[-1][-1].parameters():
+            parameter.zero_()
+        if first == "tv" or n_coils == 1:  # zero-filled coils are combined otherwise by maps than without
+            torch.testing.assert_close(still, plain(kspace, mask, maps), rtol=0, atol=1e-4)
+        assert (free - still).abs().max() > 1e-3
+        twice = network(2 * kspace, mask, maps)
+    torch.testing.assert_close(twice, 2 * still, rtol=1e-4, atol=1e-5)

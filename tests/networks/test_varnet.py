@@ -8,9 +8,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
 from mri_recon.networks import combined
-from mri_recon.networks.combined import brightness, complete, noise_of, tv_start, unit_maps
+from mri_recon.networks.combined import (
+    brightness,
+    complete,
+    conditions_of,
+    noise_of,
+    slow_phase,
+    tv_start,
+    unit_maps,
+)
 from mri_recon.networks.maps import center_columns
-from mri_recon.networks.varnet import VarNet, conditions_of, slow_phase
+from mri_recon.networks.varnet import VarNet
 from mri_recon.physics.coils import expand, rss
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import fftc, ifftc
