@@ -48,11 +48,11 @@ def setting(
     Parameters
     ----------
     kind
-        float, int or Path; a Path may be None.
+        float, int, Path or str; a Path may be None, and a str is one of `words`.
     above, least
         What a number must exceed, and what it must reach.
     words
-        Words that may stand in place of a number.
+        Words that may stand in place of a number, or that there are to choose from.
     """
     rule = {"description": description, "kind": kind, "above": above, "least": least, "words": words}
     return field(default=default, metadata=rule)
@@ -123,8 +123,10 @@ def _checked(one: Field[Any], value: Any) -> Any:
         if value is None or isinstance(value, str | Path):
             return None if value is None else Path(value)
         raise SettingsError(f"{one.name}: expected a path, got {value!r}.")
-    if value in rule["words"]:
+    if isinstance(value, str) and value in rule["words"]:
         return value
+    if rule["kind"] is str:
+        raise SettingsError(f"{one.name}: expected {' or '.join(rule['words'])}, got {value!r}.")
     numbers = int if rule["kind"] is int else int | float
     if isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value):
         number = rule["kind"](value)

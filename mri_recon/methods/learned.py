@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mri_recon.checkpoint import load_network, shipped_weights
-from mri_recon.errors import WeightsError
+from mri_recon.errors import SettingsError, WeightsError
 from mri_recon.methods.base import Convergence, Method, Report, setting
 from mri_recon.physics.fourier import Array
 
@@ -28,6 +28,10 @@ class LearnedMethod(Method):
     network: ClassVar[str]
 
     weights: Path | None = setting(None, "weights file that `mri-recon train` or fastMRI wrote", Path)
+    combination: str = setting(
+        "rss", "how coil images make the image: rss as scanners do it, or maps, which is quieter", str,
+        words=("rss", "maps"),
+    )  # fmt: skip
 
     @property
     def needs_smaps(self) -> bool:  # type: ignore[override]  # known from the weights alone
@@ -51,13 +55,20 @@ class LearnedMethod(Method):
         ------
         WeightsError
             The weights cannot be used, or are those of another method's network.
+        SettingsError
+            Coil images to be combined by maps, of a network that is given none.
         """
         path = self.weights or shipped_weights(self.network)
-        network = _cached_network(path, _changed(path), str(device))
+        network = _cached_network(path, _changed(path), str(device), self.combination)
         if network.method != self.network:
             raise WeightsError(
                 f"{path} holds a network of method '{network.method}', and this is method '{self.network}'. "
                 f"Use --method {network.method}, or other weights."
+            )
+        if self.combination != "rss" and not getattr(network, "has_maps", False):
+            raise SettingsError(
+                f"combination: expected rss, got '{self.combination}': the network of {path} ends without coil images "
+                "and maps to combine them by."
             )
         return network
 
@@ -95,8 +106,10 @@ def _changed(path: Path) -> int:
 
 
 @lru_cache(maxsize=4)
-def _cached_network(path: Path, changed: int, device: str) -> nn.Module:
-    return load_network(path, device)[0]
+def _cached_network(path: Path, changed: int, device: str, combination: str) -> nn.Module:
+    network = load_network(path, device)[0]
+    network.combination = combination  # type: ignore[assignment]  # of ours alone, and no part of the weights
+    return network
 
 
 def _tensor(array: Any) -> Tensor:

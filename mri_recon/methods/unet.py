@@ -20,10 +20,14 @@ class UNetMethod(LearnedMethod):
     weights
         Weights file that `mri-recon train` wrote, or a state dict of fastMRI's U-Net; by default the one that comes
         with mri-recon.
+    combination
+        "rss": the root-sum-of-squares of the coil images, as scanners' references are; "maps": the coil images
+        combined by their maps [2]_, which has less noise and is nearer to an object that has none.
 
     References
     ----------
     .. [1] Ronneberger et al. (2015), U-Net: convolutional networks for biomedical image segmentation, MICCAI.
+    .. [2] Roemer et al. (1990), The NMR phased array, Magn Reson Med 16:192-225.
     """
 
     network: ClassVar[str] = "unet"

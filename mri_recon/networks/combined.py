@@ -126,6 +126,23 @@ def magnitude(coil_images: Tensor, floor: Tensor) -> Tensor:
     return torch.sqrt(power.sum(dim=1) + floor + EPSILON**2)
 
 
+def combined(coil_images: Tensor, maps: Tensor | None, floor: Tensor, combination: str) -> Tensor:
+    """Magnitude of coil images of brightness about 1, `(slice, height, width)`.
+
+    Parameters
+    ----------
+    maps
+        Of unit norm, shaped as the coil images.
+    floor
+        Power of the noise that a root-sum-of-squares image would hold besides.
+    combination
+        "rss", or "maps": what the maps have in common with the coil images, and none of the other noise.
+    """
+    if combination == "rss" or maps is None:
+        return magnitude(coil_images, floor)
+    return magnitude(combine(coil_images, maps)[:, None], torch.zeros_like(floor))
+
+
 @torch.no_grad()
 def sense_start(A: SenseOperator, zero_filled: Tensor) -> Tensor:
     """A few iterations of CG-SENSE: what the coils alone say."""

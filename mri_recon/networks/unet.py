@@ -13,6 +13,7 @@ from mri_recon.errors import SettingsError
 from mri_recon.networks.combined import (
     N_CONDITIONS,
     brightness,
+    combined,
     conditions_of,
     magnitude,
     noise_floor,
@@ -129,6 +130,7 @@ class UNet(nn.Module):
     """
 
     method = "unet"
+    combination = "rss"
     crops_first = False
     crops_readout = True
 
@@ -146,6 +148,7 @@ class UNet(nn.Module):
         super().__init__()
         self.first, self.sees = first, sees
         self.needs_smaps = first == "tv" or sees == "complex"
+        self.has_maps = self.needs_smaps and data_consistency != "none"
         self.residual = residual
         self.data_consistency = data_consistency
         n_in, n_out = (2 + N_CONDITIONS, 2) if sees == "complex" else (1, 1)
@@ -206,6 +209,7 @@ class UNet(nn.Module):
         scale = torch.where(bright > 0, bright, torch.ones_like(bright))
         zero_filled, size = zero_filled / scale[:, None], size / scale
         floor, noise = torch.zeros_like(scale), noise_of(kspace, mask) / scale[:, 0]
+        maps = None
         if self.needs_smaps:
             maps = unit_maps(smaps, kspace)
             from_tv = self.first == "tv"
@@ -213,12 +217,12 @@ class UNet(nn.Module):
             # What a root-sum-of-squares holds of the noise of all coils, an image combined of them does not.
             floor = noise_floor(noise, mask, kspace.shape[1])
             if self.sees == "complex":
-                return _First(image, maps, zero_filled, mask, floor, noise, bright)
+                return _First(image, maps, maps, zero_filled, mask, floor, noise, bright)
             size = image.abs()
             shares = expand(image / torch.where(size > 0, size, torch.ones_like(size)), maps)
         else:
             shares = zero_filled / torch.where(size > 0, size, torch.ones_like(size))[:, None]
-        return _First(size, shares, zero_filled, mask, floor, noise, bright)
+        return _First(size, shares, maps, zero_filled, mask, floor, noise, bright)
 
     def _improved(self, first: _First) -> Tensor:
         if self.sees == "complex":
@@ -253,9 +257,8 @@ class UNet(nn.Module):
         weight = self.dc_weight.clamp(min=0)
         return coil_images + weight / (1 + weight) * misfit
 
-    @staticmethod
-    def _finished(coil_images: Tensor, first: _First) -> Tensor:
-        return magnitude(coil_images, first.floor) * first.scale
+    def _finished(self, coil_images: Tensor, first: _First) -> Tensor:
+        return combined(coil_images, first.maps, first.floor, self.combination) * first.scale
 
 
 def _absolute(image: Tensor) -> Tensor:
@@ -264,13 +267,14 @@ def _absolute(image: Tensor) -> Tensor:
 
 
 class _First(NamedTuple):
-    """The first image, each coil's share of it, and what else is to be known, of brightness 1.
+    """The first image, each coil's share of it, maps if there are any, and what else is to be known, of brightness 1.
 
-    A magnitude, of which a share has the phase too; or the complex image that all coils share, and their maps.
+    A magnitude, of which a share has the phase too; or the complex image, of which the maps are the shares.
     """
 
     image: Tensor
     shares: Tensor
+    maps: Tensor | None
     zero_filled: Tensor
     mask: Tensor
     floor: Tensor

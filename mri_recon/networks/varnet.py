@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from mri_recon.networks.combined import (
     N_CONDITIONS,
     brightness,
+    combined,
     complete,
     conditions_of,
-    magnitude,
     noise_floor,
     noise_of,
     sense_start,
@@ -147,6 +147,8 @@ class VarNet(nn.Module):
     """
 
     method = "varnet"
+    has_maps = True
+    combination = "rss"
     crops_first = False
     crops_readout = True
 
@@ -210,7 +212,7 @@ class VarNet(nn.Module):
         SettingsError
             Several coils without maps.
         """
-        return _magnitude(self._unroll(kspace, mask, smaps))
+        return self._finished(self._unroll(kspace, mask, smaps))
 
     def with_residual(
         self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None
@@ -221,7 +223,9 @@ class VarNet(nn.Module):
         """
         unrolled = self._unroll(kspace, mask, smaps)
         predicted = filtered(expand(unrolled.image, unrolled.maps), mask, axes=(-1,))
-        return _magnitude(unrolled), relative_residual(predicted - unrolled.coil_images, unrolled.coil_images)
+        return self._finished(unrolled), relative_residual(
+            predicted - unrolled.coil_images, unrolled.coil_images
+        )
 
     def _unroll(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _Unrolled:
         kspace = kspace * mask
@@ -250,6 +254,12 @@ class VarNet(nn.Module):
         floor = noise_floor(noise, mask, kspace.shape[1]) * 2 * torch.sigmoid(memory[:, 0])
         return _Unrolled(image, floor, coil_images, maps, mask, true_scale)
 
+    def _finished(self, unrolled: _Unrolled) -> Tensor:
+        image, floor, coil_images, maps, mask, scale = unrolled
+        return (
+            combined(complete(coil_images, expand(image, maps), mask), maps, floor, self.combination) * scale
+        )
+
 
 class _Unrolled(NamedTuple):
     """What the cascades leave: image and power of the noise floor, with zero-filled coil images, maps and scale."""
@@ -260,8 +270,3 @@ class _Unrolled(NamedTuple):
     maps: Tensor
     mask: Tensor
     scale: Tensor
-
-
-def _magnitude(unrolled: _Unrolled) -> Tensor:
-    image, floor, coil_images, maps, mask, scale = unrolled
-    return magnitude(complete(coil_images, expand(image, maps), mask), floor) * scale

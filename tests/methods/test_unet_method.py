@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from mri_recon import checkpoint
 from mri_recon.checkpoint import WeightsInfo, save_weights
 from mri_recon.data.phantom import sample_scan
 from mri_recon.data.scan import Scan
 from mri_recon.errors import WeightsError
-from mri_recon.methods import learned
 from mri_recon.methods.unet import UNetMethod
 from mri_recon.physics.masks import generate_mask
 from mri_recon.reconstruct import reconstruct
@@ -84,7 +84,7 @@ def test_scaling_the_scan_scales_the_image(weights, scan):
 def test_missing_weights_say_what_to_do(tmp_path, scan, monkeypatch):
     with pytest.raises(WeightsError, match=r"There is no weights file .*nowhere"):
         reconstruct(scan, "unet", weights=tmp_path / "nowhere.safetensors")
-    monkeypatch.setattr(learned.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(checkpoint.resources, "files", lambda package: tmp_path)
     with pytest.raises(WeightsError, match=r"comes without weights.*mri-recon train.*--weights"):
         reconstruct(scan, "unet")
 
@@ -92,7 +92,7 @@ def test_missing_weights_say_what_to_do(tmp_path, scan, monkeypatch):
 def test_shipped_weights_are_used_without_being_named(tmp_path, scan, monkeypatch):
     (tmp_path / "weights").mkdir()
     write_weights(tmp_path / "weights" / "unet.safetensors")
-    monkeypatch.setattr(learned.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(checkpoint.resources, "files", lambda package: tmp_path)
     ours = reconstruct(scan, "unet").image
     named = reconstruct(scan, "unet", weights=tmp_path / "weights" / "unet.safetensors").image
     np.testing.assert_array_equal(ours, named)

@@ -6,12 +6,12 @@ import torch
 from command_line import run
 from small_scans import small_scan
 
+from mri_recon import checkpoint
 from mri_recon.checkpoint import WeightsInfo, save_weights
 from mri_recon.data.phantom import sample_scan
 from mri_recon.data.scan import Header, Scan
 from mri_recon.data.storage import write_scan
 from mri_recon.errors import SettingsError, WeightsError
-from mri_recon.methods import learned
 from mri_recon.methods.varnet import VarNetMethod
 from mri_recon.networks.fastmri import FastMRIUNet, FastMRIVarNet
 from mri_recon.physics.espirit import estimate_maps
@@ -90,7 +90,7 @@ def test_weights_of_another_method_say_which(weights):
 
 
 def test_missing_weights_say_how_to_train(monkeypatch, tmp_path):
-    monkeypatch.setattr(learned.resources, "files", lambda package: tmp_path)
+    monkeypatch.setattr(checkpoint.resources, "files", lambda package: tmp_path)
     with pytest.raises(
         WeightsError, match=r"without weights for 'varnet'.*mri-recon train configs/varnet\.toml"
     ):
@@ -140,3 +140,39 @@ def test_json_tells_how_much_of_the_data_the_network_misses(tmp_path, weights, c
     assert 0 < entry["residual"] < 5
     assert entry["iterations"] is None
     assert entry["converged"] is None
+
+
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("varnet", SMALL), ("unet", {"channels": 4, "levels": 2, "first": "tv", "data_consistency": "hard"})],
+)
+def test_coil_images_combined_by_maps_are_nearer_to_a_noise_free_object(tmp_path, method, more):
+    made = network_settings(method)(**more)
+    path = tmp_path / "w.safetensors"
+    save_weights(path, made.build().eval(), WeightsInfo(made))
+    scan = sample_scan(height=96, width=96, n_slices=1, n_coils=8, noise=0.04)
+    rss, maps = (
+        reconstruct(scan, method, weights=path, acceleration=2.0, settings={"combination": how})
+        for how in ("rss", "maps")
+    )
+    assert maps.metrics.psnr > rss.metrics.psnr + 3
+    assert maps.metrics.ssim > rss.metrics.ssim + 0.02
+    one = sample_scan(height=48, width=48, n_slices=1, n_coils=1)
+    images = [
+        reconstruct(one, method, weights=path, settings={"combination": how}).image for how in ("rss", "maps")
+    ]
+    np.testing.assert_allclose(images[0], images[1], rtol=0, atol=1e-6 * images[0].max())
+
+
+def test_what_cannot_be_combined_is_said(tmp_path):
+    made = network_settings("unet")(channels=4, levels=2)
+    save_weights(tmp_path / "w.safetensors", made.build().eval(), WeightsInfo(made))
+    scan = scan_of(2)
+    with pytest.raises(
+        SettingsError, match=r"combination: expected rss, got 'maps'.*ends without coil images"
+    ):
+        reconstruct(scan, "unet", weights=tmp_path / "w.safetensors", settings={"combination": "maps"})
+    with pytest.raises(SettingsError, match="combination: expected rss or maps, got 'sum'"):
+        VarNetMethod(combination="sum")
+    with pytest.raises(SettingsError, match="combination: expected rss or maps, got 3"):
+        VarNetMethod(combination=3)
