@@ -30,6 +30,11 @@ PHASE_CYCLES = 16
 """Where the slow phase of an image ends: periods in the field of view, the standard deviation of a Gaussian. On
 measured scans the phase is followed better by fewer where it is smooth, by more in gradient echoes."""
 
+HELD_OUT_EVERY = 4
+FEWEST_HELD_OUT = 2
+UNMEASURED_TRUST = 0.5
+"""Where fewer columns could be held out to measure it by."""
+
 N_CONDITIONS = 2
 NOISE_RANGE = (-3.5, -0.5)
 """Decimal logarithms of the least and most noise that a network is told of, relative to the image."""
@@ -103,6 +108,43 @@ def complete(coil_images: Tensor, predicted: Tensor, mask: Tensor) -> Tensor:
     """Coil images with the columns that were acquired, of zero-filled ones, and all others of those `predicted`."""
     completed: Tensor = coil_images + filtered(predicted, ~mask, axes=(-1,))
     return completed
+
+
+def center_columns(mask: Tensor) -> Tensor:
+    """The unbroken run of acquired columns around the centre of each mask `(…, width)`, as a mask."""
+    center = mask.shape[-1] // 2
+    right = mask[..., center:].int().cumprod(-1)
+    left = mask[..., :center].int().flip(-1).cumprod(-1).flip(-1) * right[..., :1]
+    return torch.cat([left, right], dim=-1).bool()
+
+
+def held_out(mask: Tensor) -> Tensor:
+    """Every fourth column of those acquired outside the centre, as a mask like `mask`, `(…, width)`."""
+    outside = mask & ~center_columns(mask)
+    return outside & (outside.int().cumsum(-1) % HELD_OUT_EVERY == 2)
+
+
+def measured_trust(first: Tensor, found: Tensor, data: Tensor, held: Tensor) -> Tensor:
+    """How much of what a network changed is borne out by columns that it was not given, `(slice, 1, 1)`, 0 to 1.
+
+    The share of the change that brings the first image nearest to those columns, in least squares over all coils.
+
+    Parameters
+    ----------
+    first, found
+        Coil images `(slice, coil, height, width)` of the first image and of the network's, both made without the
+        columns held out.
+    data
+        Coil images of what was acquired, those columns too, in the same unit.
+    held
+        Which they are, `(1 or slice, 1, 1, width)`.
+    """
+    changed, missing = (filtered(x - first, held, axes=(-1,)) for x in (found, data))
+    along = (changed.conj() * missing).real.sum(dim=(1, 2, 3))
+    power = changed.abs().square().sum(dim=(1, 2, 3))
+    share = (along / power.clamp(min=torch.finfo(power.dtype).tiny)).clamp(0, 1)
+    enough = (held.sum(dim=(1, 2, 3)) >= FEWEST_HELD_OUT) & (power > 0)
+    return torch.where(enough, share, torch.full_like(share, UNMEASURED_TRUST))[:, None, None]
 
 
 def noise_floor(noise: Tensor, mask: Tensor, n_coils: int) -> Tensor:

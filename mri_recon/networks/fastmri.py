@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mri_recon.networks.combined import unit_norm
+from mri_recon.networks.combined import center_columns, unit_norm
 from mri_recon.networks.layers import relative_residual
-from mri_recon.networks.maps import center_columns
 from mri_recon.networks.unet import UNetCore
 from mri_recon.physics.coils import combine, expand, rss
 from mri_recon.physics.fourier import fftc, ifftc

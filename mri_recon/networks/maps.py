@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from mri_recon.networks.combined import unit_norm
+from mri_recon.networks.combined import center_columns, unit_norm
 from mri_recon.networks.layers import NormName, to_channels, to_complex
 from mri_recon.networks.unet import UNetCore
 from mri_recon.physics.coils import rss
@@ -36,11 +36,3 @@ class MapsNetwork(nn.Module):
         maps = images / (size + 0.01 * level).clamp(min=tiny)
         features = to_channels(maps.flatten(0, 1)).contiguous(memory_format=torch.channels_last)
         return unit_norm(maps + to_complex(self.unet(features)).reshape(maps.shape))
-
-
-def center_columns(mask: Tensor) -> Tensor:
-    """The unbroken run of acquired columns around the centre of each mask `(…, width)`, as a mask."""
-    center = mask.shape[-1] // 2
-    right = mask[..., center:].int().cumprod(-1)
-    left = mask[..., :center].int().flip(-1).cumprod(-1).flip(-1) * right[..., :1]
-    return torch.cat([left, right], dim=-1).bool()

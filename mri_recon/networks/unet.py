@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from mri_recon.errors import SettingsError
 from mri_recon.networks.combined import (
     N_CONDITIONS,
+    UNMEASURED_TRUST,
     brightness,
     combined,
     conditions_of,
+    held_out,
     magnitude,
+    measured_trust,
     noise_floor,
     noise_of,
     slow_phase,
@@ -124,6 +127,10 @@ class UNet(nn.Module):
     first
         The first image: "zero-filled", or "tv", compressed sensing with little total variation, not iterated to its
         end.
+    trust
+        Share of the U-Net's image in the last one; the rest is the first image's. With "auto" each slice has its own,
+        measured by columns that were acquired and are held out for it, which takes as long again, and hard
+        data consistency; in training it is 1.
     sees
         What the U-Net is given: the first image's "magnitude", or the "complex" image that all coils share, without
         its slow phase, which what the U-Net makes of it gets back, and the acceleration and the noise.
@@ -144,9 +151,15 @@ class UNet(nn.Module):
         data_consistency: Literal["none", "soft", "hard"] = "none",
         first: Literal["zero-filled", "tv"] = "zero-filled",
         sees: Literal["magnitude", "complex"] = "magnitude",
+        trust: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 1.0,
     ) -> None:
         super().__init__()
-        self.first, self.sees = first, sees
+        if trust == "auto" and data_consistency != "hard":
+            raise SettingsError(
+                'trust = "auto" measures what a network makes of columns that were not acquired, and without hard data '
+                'consistency it changes the others too. Give data_consistency = "hard", or a number for trust.'
+            )
+        self.first, self.sees, self.trust = first, sees, trust
         self.needs_smaps = first == "tv" or sees == "complex"
         self.has_maps = self.needs_smaps and data_consistency != "none"
         self.residual = residual
@@ -179,7 +192,7 @@ class UNet(nn.Module):
             Several coils without maps, where they are needed.
         """
         first = self._start(kspace, mask, smaps)
-        image = self._improved(first)
+        image = self._trusted(first, kspace, mask, smaps)
         if self.data_consistency == "none":
             return _absolute(image) * first.scale
         return self._finished(self._coil_images(first, image), first)
@@ -192,7 +205,7 @@ class UNet(nn.Module):
         Relative, over the acquired columns of the coil images' k-space: zero where they were put back.
         """
         first = self._start(kspace, mask, smaps)
-        image = self._improved(first)
+        image = self._trusted(first, kspace, mask, smaps)
         coil_images = self._coil_images(first, image)
         misfit = filtered(coil_images - first.zero_filled, mask, axes=(-1,))
         # Without data consistency the image is the U-Net's own, as in `forward`.
@@ -223,6 +236,26 @@ class UNet(nn.Module):
         else:
             shares = zero_filled / torch.where(size > 0, size, torch.ones_like(size))[:, None]
         return _First(size, shares, maps, zero_filled, mask, floor, noise, bright)
+
+    def _trusted(self, first: _First, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> Tensor:
+        """The first image with as much of the U-Net's change as is to be taken."""
+        image = self._improved(first)
+        if self.trust == 1 or (self.trust == "auto" and self.training):
+            return image
+        auto = isinstance(self.trust, str)
+        trust = self._measured_trust(first, kspace, mask, smaps) if auto else torch.tensor(self.trust)
+        return first.image + trust * (image - first.image)
+
+    def _measured_trust(self, first: _First, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> Tensor:
+        held = held_out(mask)
+        if not held.any():
+            return first.floor.new_full((1, 1, 1), UNMEASURED_TRUST)
+        without = self._start(kspace, mask & ~held, smaps)
+        unit = torch.where(without.scale > 0, first.scale / without.scale, torch.ones_like(without.scale))
+        before, after = (
+            image[:, None] * without.shares for image in (without.image, self._improved(without))
+        )
+        return measured_trust(before, after, first.zero_filled * unit[:, None], held)
 
     def _improved(self, first: _First) -> Tensor:
         if self.sees == "complex":

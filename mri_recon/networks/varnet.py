@@ -11,10 +11,13 @@ from torch import Tensor, nn
 
 from mri_recon.networks.combined import (
     N_CONDITIONS,
+    UNMEASURED_TRUST,
     brightness,
     combined,
     complete,
     conditions_of,
+    held_out,
+    measured_trust,
     noise_floor,
     noise_of,
     sense_start,
@@ -132,7 +135,8 @@ class VarNet(nn.Module):
         "sense", a few iterations of CG-SENSE, which with one coil is the zero-filled image.
     trust
         Share of the cascades' image in the last one; the rest is the first image's. Below 1 for networks used on scans
-        unlike those they were trained on.
+        unlike those they were trained on. With "auto" each slice has its own, measured by columns that were acquired
+        and are held out for it, which takes as long again; in training it is 1.
     gain
         What the last image is multiplied by before the acquired columns are put back. Networks and compressed sensing
         make small what they are unsure of: on measured scans the columns not acquired come out too small.
@@ -164,7 +168,7 @@ class VarNet(nn.Module):
         align: bool = False,
         maps: Literal["espirit", "network"] = "espirit",
         start: Literal["tv", "sense"] = "tv",
-        trust: Annotated[float, Field(ge=0, le=1)] = 1.0,
+        trust: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 1.0,
         gain: Annotated[float, Field(gt=0, le=2)] = 1.0,
     ) -> None:
         super().__init__()
@@ -228,7 +232,31 @@ class VarNet(nn.Module):
         )
 
     def _unroll(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _Unrolled:
-        kspace = kspace * mask
+        unrolled = self._cascaded(kspace * mask, mask, smaps)
+        trust: Tensor | float
+        if self.trust != "auto":
+            trust = self.trust
+        else:
+            trust = 1.0 if self.training else self._measured_trust(unrolled, kspace, mask, smaps)
+        first = unrolled.first
+        return unrolled._replace(image=self.gain * (first + trust * (unrolled.image - first)))
+
+    def _measured_trust(
+        self, unrolled: _Unrolled, kspace: Tensor, mask: Tensor, smaps: Tensor | None
+    ) -> Tensor:
+        held = held_out(mask)
+        if not held.any():
+            return unrolled.floor.new_full((1, 1, 1), UNMEASURED_TRUST)
+        without = self._cascaded(kspace * (mask & ~held), mask & ~held, smaps)
+        unit = torch.where(without.scale > 0, unrolled.scale / without.scale, torch.ones_like(without.scale))
+        return measured_trust(
+            expand(without.first, without.maps),
+            expand(without.image, without.maps),
+            unrolled.coil_images * unit[:, None],
+            held,
+        )
+
+    def _cascaded(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _Unrolled:
         if self.maps_network is not None:  # of one coil it is the phase alone
             smaps = self.maps_network(kspace, mask)
         maps = unit_maps(smaps, kspace)
@@ -250,20 +278,20 @@ class VarNet(nn.Module):
         memory, first = conditions.new_zeros((len(image), 0, *image.shape[-2:])), image
         for cascade in self.cascades:
             image, memory = cascade(image, A.normal(image) - zero_filled, memory, conditions)
-        image = self.gain * (first + self.trust * (image - first))
         floor = noise_floor(noise, mask, kspace.shape[1]) * 2 * torch.sigmoid(memory[:, 0])
-        return _Unrolled(image, floor, coil_images, maps, mask, true_scale)
+        return _Unrolled(first, image, floor, coil_images, maps, mask, true_scale)
 
     def _finished(self, unrolled: _Unrolled) -> Tensor:
-        image, floor, coil_images, maps, mask, scale = unrolled
+        _, image, floor, coil_images, maps, mask, scale = unrolled
         return (
             combined(complete(coil_images, expand(image, maps), mask), maps, floor, self.combination) * scale
         )
 
 
 class _Unrolled(NamedTuple):
-    """What the cascades leave: image and power of the noise floor, with zero-filled coil images, maps and scale."""
+    """What the cascades leave: first and last image, power of the noise floor, zero-filled coil images, and so on."""
 
+    first: Tensor
     image: Tensor
     floor: Tensor
     coil_images: Tensor

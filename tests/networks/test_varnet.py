@@ -10,6 +10,7 @@ from mri_recon.errors import SettingsError
 from mri_recon.networks import combined
 from mri_recon.networks.combined import (
     brightness,
+    center_columns,
     complete,
     conditions_of,
     noise_of,
@@ -17,7 +18,6 @@ from mri_recon.networks.combined import (
     tv_start,
     unit_maps,
 )
-from mri_recon.networks.maps import center_columns
 from mri_recon.networks.varnet import VarNet
 from mri_recon.physics.coils import expand, rss
 from mri_recon.physics.espirit import estimate_maps

@@ -1,0 +1,109 @@
+"""How far a network is followed: measured by columns that it was not given."""
+
+import numpy as np
+import pytest
+import torch
+
+from mri_recon.data.synthetic import synthetic_slice
+from mri_recon.errors import SettingsError
+from mri_recon.networks.combined import UNMEASURED_TRUST, held_out, measured_trust
+from mri_recon.networks.unet import UNet
+from mri_recon.networks.varnet import VarNet
+from mri_recon.physics.espirit import estimate_maps
+from mri_recon.physics.masks import generate_mask
+
+NETWORKS = {
+    "varnet": lambda **more: VarNet(cascades=2, channels=4, levels=2, memory=2, **more),
+    "unet": lambda **more: UNet(4, 2, first="tv", data_consistency="hard", **more),
+    "complex unet": lambda **more: UNet(4, 2, first="tv", data_consistency="hard", sees="complex", **more),
+    "unet from zeros": lambda **more: UNet(4, 2, data_consistency="hard", **more),
+}
+
+
+def problem(n_coils, seed=0, height=40, width=48):
+    kspace, target = synthetic_slice(np.random.default_rng(seed), height, width, n_coils, 0.01)
+    columns = generate_mask("random", width, 2.5, 0.15, seed=seed)
+    maps = torch.from_numpy(estimate_maps(kspace[None], columns)) if n_coils > 1 else None
+    return torch.from_numpy(kspace)[None], torch.from_numpy(columns)[None, None, None], maps, target
+
+
+def made(name, strength, **more):
+    """A network that changes the first image by something of its own invention."""
+    torch.manual_seed(0)
+    network = NETWORKS[name](**more).eval()
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(strength * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
+def test_every_fourth_column_outside_the_centre_is_held_out():
+    mask = torch.tensor([1, 0, 1, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 0, 1, 1], dtype=torch.bool)[None, None, None]
+    held = held_out(mask)
+    # The centre is columns 7 to 9; outside are 0, 2, 3, 5, 11, 14, 15, of which the second and the sixth are taken.
+    assert held.flatten().nonzero().flatten().tolist() == [2, 14]
+    assert not held_out(torch.ones_like(mask)).any()
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.3, 0.3), (0.0, 0.0), (-2.0, 0.0), (5.0, 1.0)])
+def test_the_share_is_what_brings_the_first_image_nearest(share, expected):
+    generator = torch.Generator().manual_seed(0)
+    first, change, rest = torch.randn(3, 2, 3, 16, 24, dtype=torch.complex64, generator=generator)
+    held = torch.zeros(1, 1, 1, 24, dtype=torch.bool)
+    held[..., [2, 9, 20]] = True
+    data = first + share * change
+    found = measured_trust(first, first + change, data, held)
+    assert found.shape == (2, 1, 1)
+    torch.testing.assert_close(found, torch.full((2, 1, 1), expected), rtol=0, atol=1e-4)
+    # Of the other columns it knows nothing.
+    beside = torch.fft.ifft(torch.fft.fft(rest) * (~torch.fft.ifftshift(held, dim=-1)))
+    torch.testing.assert_close(
+        measured_trust(first, first + change, data + beside, held), found, rtol=0, atol=1e-4
+    )
+
+
+def test_where_nothing_can_be_measured_the_share_is_a_half():
+    image = torch.ones(1, 1, 8, 8, dtype=torch.complex64)
+    held = torch.zeros(1, 1, 1, 8, dtype=torch.bool)
+    held[..., 1] = True  # one alone
+    assert measured_trust(image, 2 * image, image, held).item() == UNMEASURED_TRUST
+    held[..., 6] = True
+    assert measured_trust(image, image, image, held).item() == UNMEASURED_TRUST  # nothing was changed
+
+
+@pytest.mark.parametrize("n_coils", [1, 3])
+@pytest.mark.parametrize("name", ["varnet", "unet", "complex unet"])
+def test_what_the_data_do_not_bear_out_is_not_taken(name, n_coils):
+    kspace, mask, maps, target = problem(n_coils)
+    errors = {}
+    for trust in (0.0, 1.0, "auto"):
+        with torch.inference_mode():
+            image = made(name, 0.6, trust=trust)(kspace, mask, maps)[0].numpy()
+        errors[trust] = np.linalg.norm(image - target)
+    assert errors[1.0] > 1.05 * errors[0.0]
+    assert errors["auto"] < errors[0.0] + 0.2 * (errors[1.0] - errors[0.0])
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_slice_has_its_own_and_training_takes_all(name):
+    slices = [problem(2, seed) for seed in (1, 2)]
+    mask = slices[0][1]
+    kspace, maps = (torch.cat([one[i] for one in slices]) for i in (0, 2))
+    network = made(name, 0.1, trust="auto")
+    with torch.inference_mode():
+        both = network(kspace, mask, maps)
+        each = torch.cat([network(kspace[i : i + 1], mask, maps[i : i + 1]) for i in (0, 1)])
+        torch.testing.assert_close(both, each, rtol=1e-3, atol=1e-4)
+        whole = network(kspace, torch.ones_like(mask), maps)
+    if "zeros" not in name:
+        expected = torch.from_numpy(np.stack([one[3] for one in slices]))
+        torch.testing.assert_close(whole, expected, rtol=0, atol=1e-4)
+    all_of_it = made(name, 0.1).train()
+    torch.testing.assert_close(network.train()(kspace, mask, maps), all_of_it(kspace, mask, maps))
+
+
+@pytest.mark.parametrize("data_consistency", ["none", "soft"])
+def test_where_acquired_columns_change_too_there_is_no_measure(data_consistency):
+    with pytest.raises(SettingsError, match=r"trust = .auto. measures"):
+        UNet(4, 2, trust="auto", data_consistency=data_consistency)
