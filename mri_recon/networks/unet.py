@@ -131,6 +131,9 @@ class UNet(nn.Module):
         Share of the U-Net's image in the last one; the rest is the first image's. With "auto" each slice has its own,
         measured by columns that were acquired and are held out for it, which takes as long again, and hard
         data consistency; in training it is 1.
+    gain
+        What the last image is multiplied by before the acquired columns are put back, by hard data consistency:
+        networks make small what they are unsure of.
     sees
         What the U-Net is given: the first image's "magnitude", or the "complex" image that all coils share, without
         its slow phase, which what the U-Net makes of it gets back, and the acceleration and the noise.
@@ -152,14 +155,16 @@ class UNet(nn.Module):
         first: Literal["zero-filled", "tv"] = "zero-filled",
         sees: Literal["magnitude", "complex"] = "magnitude",
         trust: Annotated[float, Field(ge=0, le=1)] | Literal["auto"] = 1.0,
+        gain: Annotated[float, Field(gt=0, le=2)] = 1.0,
     ) -> None:
         super().__init__()
-        if trust == "auto" and data_consistency != "hard":
+        if (trust == "auto" or gain != 1) and data_consistency != "hard":
             raise SettingsError(
-                'trust = "auto" measures what a network makes of columns that were not acquired, and without hard data '
-                'consistency it changes the others too. Give data_consistency = "hard", or a number for trust.'
+                'trust = "auto" and a gain are for columns that were not acquired, and without hard data consistency '
+                'the others change too. Give data_consistency = "hard", or leave trust a number and gain at 1.'
             )
-        self.first, self.sees, self.trust = first, sees, trust
+        self.first, self.sees = first, sees
+        self.trust, self.gain = trust, gain
         self.needs_smaps = first == "tv" or sees == "complex"
         self.has_maps = self.needs_smaps and data_consistency != "none"
         self.residual = residual
@@ -241,10 +246,10 @@ class UNet(nn.Module):
         """The first image with as much of the U-Net's change as is to be taken."""
         image = self._improved(first)
         if self.trust == 1 or (self.trust == "auto" and self.training):
-            return image
+            return self.gain * image
         auto = isinstance(self.trust, str)
         trust = self._measured_trust(first, kspace, mask, smaps) if auto else torch.tensor(self.trust)
-        return first.image + trust * (image - first.image)
+        return self.gain * (first.image + trust * (image - first.image))
 
     def _measured_trust(self, first: _First, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> Tensor:
         held = held_out(mask)

@@ -104,6 +104,21 @@ def test_each_slice_has_its_own_and_training_takes_all(name):
 
 
 @pytest.mark.parametrize("data_consistency", ["none", "soft"])
-def test_where_acquired_columns_change_too_there_is_no_measure(data_consistency):
-    with pytest.raises(SettingsError, match=r"trust = .auto. measures"):
-        UNet(4, 2, trust="auto", data_consistency=data_consistency)
+@pytest.mark.parametrize("more", [{"trust": "auto"}, {"gain": 1.1}])
+def test_where_acquired_columns_change_too_there_is_neither(data_consistency, more):
+    with pytest.raises(
+        SettingsError, match=r"trust = .auto. and a gain are for columns that were not acquired"
+    ):
+        UNet(4, 2, data_consistency=data_consistency, **more)
+
+
+@pytest.mark.parametrize("name", ["varnet", "unet", "complex unet"])
+def test_a_gain_is_of_what_was_not_acquired(name):
+    kspace, mask, maps, _ = problem(1)
+    with torch.inference_mode():
+        plain, more = (made(name, 0.1, gain=gain)(kspace, mask, maps) for gain in (1.0, 1.5))
+        whole = made(name, 0.1, gain=1.5)(kspace, torch.ones_like(mask), maps)
+    assert (plain - more).abs().max() > 0.02 * plain.max()
+    torch.testing.assert_close(
+        whole, made(name, 0.1)(kspace, torch.ones_like(mask), maps).detach(), rtol=0, atol=1e-5
+    )

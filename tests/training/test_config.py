@@ -63,7 +63,7 @@ def test_what_is_left_out_is_the_default(tmp_path):
     assert config.training.batch_size == TrainingConfig().training.batch_size
     assert config.network.model_dump() == {
         "name": "unet", "channels": 8, "levels": 4, "norm": "group", "dropout": 0.0, "residual": True,
-        "data_consistency": "none", "first": "zero-filled", "sees": "magnitude", "trust": 1.0,
+        "data_consistency": "none", "first": "zero-filled", "sees": "magnitude", "trust": 1.0, "gain": 1.0,
     }  # fmt: skip
 
 
