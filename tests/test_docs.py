@@ -14,6 +14,7 @@ from helpers import ROOT
 from small_scans import small_scan
 
 from mri_recon.catalog import MASKS, METHODS
+from mri_recon.checkpoint import SHIPPED
 from mri_recon.cli.main import COMMANDS, cli
 from mri_recon.data.storage import write_scan
 from mri_recon.training.config import OutputSettings
@@ -149,7 +150,7 @@ def test_the_commands_of_the_readme_run(workplace, capsys):
 def test_the_readme_names_the_weights_that_training_writes():
     named = re.findall(r"--weights (\S+)", read("README.md"))
     assert named
-    assert set(named) == {f"{OutputSettings().folder}/best.safetensors"}
+    assert set(named) == {f"{OutputSettings().folder}/best.safetensors", SHIPPED}
 
 
 def test_the_scripts_of_the_readme_are_there():
