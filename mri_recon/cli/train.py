@@ -79,9 +79,10 @@ def command(
             "--resume goes on with the weights of a run and --weights starts from others; give one."
         )
     changes = _changes(data, epochs, seed, assignments)
-    settings = _configuration(config, output, changes, resume=resume)
     if weights:
-        settings = _begun_with(weights, settings, config, output, changes)
+        settings = _begun_with(weights, config, output, changes)
+    else:
+        settings = _configuration(config, output, changes, resume=resume)
     folder = settings.output.folder
     if not settings.data.folder:
         images = f"{settings.generated.n_slices} generated images"
@@ -165,14 +166,17 @@ def _configuration(
 
 
 def _begun_with(
-    weights: str, settings: TrainingConfig, config: Path | None, output: Path | None, changes: dict[str, Any]
+    weights: str, config: Path | None, output: Path | None, changes: dict[str, Any]
 ) -> TrainingConfig:
     """The settings with the network of a weights file, whatever the configuration says of the network."""
     from mri_recon.assignments import merged
     from mri_recon.checkpoint import SHIPPED, load_network, weights_file
 
-    name = look_up("network", NETWORKS, settings.network.name).method
-    path = weights_file(weights, name)
+    # What else is changed of the network is said of the file's, which may be another than the configuration's.
+    asked = changes.get("network")
+    named = {key: asked[key] for key in ("name",) if key in asked} if isinstance(asked, dict) else {}
+    settings = _configuration(config, output, {**changes, "network": named}, resume=False)
+    path = weights_file(weights, look_up("network", NETWORKS, settings.network.name).method)
     info = load_network(path)[1]
     if info.settings.name not in NETWORKS:
         raise SettingsError(

@@ -107,6 +107,8 @@ def train(
         network: nn.Module = config.network.build().to(place, memory_format=torch.channels_last)
         if options.weights and not resume:
             _begin_with(options.weights, network, config)
+            # All have read them before the first empties the folder, in which they may lie.
+            processes.gather(True)
         state = processes.once(lambda: folder.open(config, resume=resume, overwrite=overwrite))
         optimizer = config.optimizer.build(network.parameters())
         averaged = averaged_copy(network, options.ema_decay) if options.ema_decay else None

@@ -9,9 +9,10 @@ import threading
 import pytest
 import torch
 
-from mri_recon.checkpoint import load_network, load_state, shipped_weights
+from mri_recon.checkpoint import WeightsInfo, load_network, load_state, save_weights, shipped_weights
 from mri_recon.cli.train import command
-from mri_recon.errors import MriReconError, OutputError
+from mri_recon.errors import MriReconError, OutputError, SettingsError
+from mri_recon.settings import network_settings
 
 TINY = """
 [network]
@@ -86,6 +87,26 @@ def test_training_goes_on_from_weights_with_their_network(config, tmp_path, caps
     assert info.config["training"]["weights"] == str(first)
     for name, value in load_network(first)[0].state_dict().items():
         torch.testing.assert_close(network.state_dict()[name], value, rtol=0, atol=1e-6, msg=name)
+
+
+def test_settings_with_weights_are_those_of_their_network(config, tmp_path, monkeypatch):
+    """The configuration's is a U-Net, which has no gain."""
+    made = network_settings("varnet")(cascades=1, channels=4, levels=2)
+    weights = tmp_path / "w.safetensors"
+    save_weights(weights, made.build(), WeightsInfo(made))
+    trained = []
+
+    def train(settings, **options):
+        trained.append(settings.network)
+        raise OutputError("not trained here")
+
+    monkeypatch.setattr("mri_recon.training.loop.train", train)
+    for given in ([config], ["varnet"], []):
+        with pytest.raises(OutputError, match="not trained here"):
+            call(*given, "--weights", weights, "--set", "network.gain=1.25", "-o", tmp_path / "run")
+        assert trained.pop() == made.model_copy(update={"gain": 1.25})
+    with pytest.raises(SettingsError, match=r"no key 'residual' in \[network\]"):
+        call(config, "--weights", weights, "--set", "network.residual=false", "-o", tmp_path / "run")
 
 
 def test_training_goes_on_from_the_shipped_weights(config, tmp_path):
