@@ -9,6 +9,8 @@ from mri_recon.solvers.compiled import Kernels, address
 
 _kernels = Kernels("mri_recon.data.noise_kernels")
 
+_AT_ONCE = 16384
+
 
 def add_complex_normal(kspace: NDArray[np.complex64], noise: float, rng: np.random.Generator) -> None:
     """Add complex Gaussian noise, its real and imaginary part of standard deviation `noise` each, in place.
@@ -25,5 +27,9 @@ def add_complex_normal(kspace: NDArray[np.complex64], noise: float, rng: np.rand
     ----------
     .. [1] Box & Muller (1958), Ann Math Stat 29:610-611.
     """
-    bits = rng.bit_generator.random_raw(kspace.size).view(np.int32)
-    _kernels.add_normal(address(bits), address(kspace), noise, kspace.size)
+    # A part at a time: bits that are still in the processor's cache are not fetched from memory.
+    numbers = kspace.reshape(-1)
+    for first in range(0, numbers.size, _AT_ONCE):
+        part = numbers[first : first + _AT_ONCE]
+        bits = rng.bit_generator.random_raw(part.size).view(np.int32)
+        _kernels.add_normal(address(bits), address(part), noise, part.size)

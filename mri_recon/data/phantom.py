@@ -262,7 +262,9 @@ class CleanSlice:
         steps = (2 // oversampling, 2)
         object_kspace = shaded[margin : -margin : steps[0], margin : -margin : steps[1]][:height, :width]
         one = len(maps) == 1
-        kspace = object_kspace[None] if one else weight(shaded, maps, steps)[:, :height, :width]
+        # What is weighted is as much as is kept, so that it need not be copied.
+        needed = [n_out * step + 2 * margin for n_out, step in zip((height, width), steps, strict=True)]
+        kspace = object_kspace[None] if one else weight(shaded[: needed[0], : needed[1]], maps, steps)
         return cls(np.ascontiguousarray(kspace), np.ascontiguousarray(object_kspace), maps, oversampling)
 
 

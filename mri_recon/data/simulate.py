@@ -24,7 +24,7 @@ from mri_recon.data.scan import Header, Scan
 from mri_recon.data.storage import reconstruction_attributes, write_scan
 from mri_recon.data.synthetic import FINER, Coils, drawing, grid, resolved, smooth_phase
 from mri_recon.errors import MriReconError, OutputError, ScanError, SettingsError, suggestion
-from mri_recon.files import make_folder, one_line
+from mri_recon.files import make_folder, one_line, release
 from mri_recon.physics.fourier import ifftc, rss_images
 from mri_recon.physics.geometry import center_crop
 from mri_recon.solvers.threads import in_order, n_threads
@@ -32,7 +32,7 @@ from mri_recon.solvers.threads import in_order, n_threads
 KINDS = (*PHANTOMS, "synthetic", "mixed")
 SPLITS = ("train", "val", "test")
 
-GENERATOR = 3
+GENERATOR = 4
 """Raised when the same settings make other bytes than before: a set is not taken up with scans of another kind."""
 
 _OBJECT = 0.1
@@ -396,4 +396,5 @@ def _written(settings: Simulation, one: Planned, scan: Scan, overwrite: bool) ->
         if overwrite or not _is_there(settings, one):
             raise
         return False
+    release(one.path)
     return True

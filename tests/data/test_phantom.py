@@ -9,6 +9,7 @@ from scipy.special import j1
 
 from mri_recon.data import anatomy as anatomies
 from mri_recon.data import ellipses as closed_form
+from mri_recon.data.ellipse_sums import strips
 from mri_recon.data.phantom import SPLITS, CleanSlice, random_slice, sample_scan, sample_set
 from mri_recon.data.weightings import LoopCoils, Shade
 from mri_recon.errors import SettingsError
@@ -161,14 +162,38 @@ def test_ellipses_of_a_strip_equal_the_sum(n_rows, threads):
     small = np.column_stack([places, shapes, rng.uniform(-4, 4, 20), rng.uniform(-1, 1, 20)])
     for spacing, first in ((0.5, 0), (0.5, -n_rows // 2), (-0.37, n_rows // 3)):
         k_h, k_w = (np.arange(n_rows) + first) * spacing, np.arange(-40, 41) * 1.9
-        alone, strips = closed_form._strips(k_h, small)
+        alone, found = strips(k_h, small, 0)
         assert len(alone) < 5  # the subject of this test
-        assert sum(len(members) for _, members in strips) + len(alone) == 20
+        assert sum(len(one.ellipses) for one in found) + len(alone) == 20
         want = plain_ellipses(k_h, k_w, small)
         with limited_threads(threads):
             got = closed_form.ellipse_transform(k_h, k_w, small)
         peaks = np.pi * np.abs(np.prod(small[:, [2, 3, 5]], axis=1))
         assert np.abs(got - want).max() < 5e-7 * peaks.sum()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_ellipses_of_tiles_and_of_strips_either_way_equal_the_sum(threads):
+    """Narrow ones in rows, in columns, in both and in neither, on a grid where all of these are interpolated."""
+    rng = np.random.default_rng(8)
+    n = 60
+    shapes = rng.uniform(0.002, 0.04, (n, 2))
+    shapes[:10, 0] = rng.uniform(0.2, 0.3, 10)  # tall
+    shapes[10:20, 1] = rng.uniform(0.2, 0.3, 10)  # wide
+    shapes[20:23] = 0.4
+    many = np.column_stack(
+        [rng.uniform(-0.2, 0.2, (n, 2)), shapes, rng.uniform(-0.05, 0.05, n), rng.uniform(-1, 1, n)]
+    )
+    k_h, k_w = np.arange(0, 101) / 2, np.arange(101, -102, -1) / 2
+    alone, flat = strips(k_h, many, 0)
+    everywhere, tall = strips(k_w, alone, 1)
+    assert 0 < len(everywhere) < len(alone)
+    assert tall
+    assert any(len(strips(k_w, strip.ellipses, 1)[1]) > 1 for strip in flat)
+    with limited_threads(threads):
+        got = closed_form.ellipse_transform(k_h, k_w, many)
+    peaks = np.pi * np.abs(np.prod(many[:, [2, 3, 5]], axis=1))
+    assert np.abs(got - plain_ellipses(k_h, k_w, many)).max() < 5e-7 * peaks.sum()
 
 
 def test_gaussians_of_all_widths_equal_the_sum():

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from helpers import assert_close, complex_normal
 
-from mri_recon.data import ellipses, noise
+from mri_recon.data import ellipse_sums, ellipses, noise
 from mri_recon.physics import columns, filters, fused_wavelets
 from mri_recon.physics.columns import ColumnNormal
 from mri_recon.physics.filters import FusedFilter
@@ -24,7 +24,7 @@ from mri_recon.solvers import fused
 from mri_recon.solvers.fused import FusedCG, FusedTotalVariation
 from mri_recon.solvers.threads import limited_threads
 
-CALLERS = (fused, filters, columns, fused_wavelets, ellipses, noise)
+CALLERS = (fused, filters, columns, fused_wavelets, ellipses, ellipse_sums, noise)
 SHAPES = [(1, 5, 6), (2, 3, 4), (1, 1, 4), (1, 4, 1), (1, 66, 2)]
 
 
