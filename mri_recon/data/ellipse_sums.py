@@ -212,5 +212,6 @@ def turned(k: Floats, positions: Floats) -> NDArray[np.float32]:
     """exp(-2πi k r), `(position, 2, k)`, of real and imaginary part; in single precision, k times r in double."""
     k, positions = np.ascontiguousarray(k, np.float64), np.ascontiguousarray(positions, np.float64)
     out = np.empty((len(positions), 2, len(k)), np.float32)
-    _kernels.turn(*map(address, (k, positions, out)), len(positions), len(k))
+    if out.size:
+        _kernels.turn(*map(address, (k, positions, out)), len(positions), len(k))
     return out

@@ -51,7 +51,8 @@ class CheckedKernels:
         there = [a for a in self._arrays if a.ctypes.data <= value < a.ctypes.data + a.nbytes]
         assert there, "an address of no array that is known"
         longest = max(there, key=lambda a: a.ctypes.data + a.nbytes)
-        return longest.reshape(-1).view(kind[:-1])[(value - longest.ctypes.data) // 4 :]
+        size = 8 if kind == "float64*" else 4
+        return longest.reshape(-1).view(kind[:-1])[(value - longest.ctypes.data) // size :]
 
 
 def checked_carray(memory, shape):
