@@ -213,5 +213,5 @@ def turned(k: Floats, positions: Floats) -> NDArray[np.float32]:
     k, positions = np.ascontiguousarray(k, np.float64), np.ascontiguousarray(positions, np.float64)
     out = np.empty((len(positions), 2, len(k)), np.float32)
     if out.size:
-        _kernels.turn(*map(address, (k, positions, out)), len(positions), len(k))
+        _kernels.turn(address(k), address(positions), address(out), len(positions), len(k))
     return out
