@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mri_recon.networks.combined import (
     N_CONDITIONS,
-    UNMEASURED_TRUST,
+    borne_out,
     brightness,
     combined,
     complete,
@@ -136,7 +136,7 @@ class VarNet(nn.Module):
     trust
         Share of the cascades' image in the last one; the rest is the first image's. Below 1 for networks used on scans
         unlike those they were trained on. With "auto" each slice has its own, measured by columns that were acquired
-        and are held out for it, which takes as long again; in training it is 1.
+        and are held out for it, which takes twice as long again; in training it is 1.
     gain
         What the last image is multiplied by before the acquired columns are put back. Networks and compressed sensing
         make small what they are unsure of: on measured scans the columns not acquired come out too small.
@@ -244,17 +244,15 @@ class VarNet(nn.Module):
     def _measured_trust(
         self, unrolled: _Unrolled, kspace: Tensor, mask: Tensor, smaps: Tensor | None
     ) -> Tensor:
-        held = held_out(mask)
-        if not held.any():
-            return unrolled.floor.new_full((1, 1, 1), UNMEASURED_TRUST)
-        without = self._cascaded(kspace * (mask & ~held), mask & ~held, smaps)
-        unit = torch.where(without.scale > 0, unrolled.scale / without.scale, torch.ones_like(without.scale))
-        return measured_trust(
-            expand(without.first, without.maps),
-            expand(without.image, without.maps),
-            unrolled.coil_images * unit[:, None],
-            held,
-        )
+        shares = []
+        for held in held_out(mask):
+            without = self._cascaded(kspace * (mask & ~held), mask & ~held, smaps)
+            unit = torch.where(
+                without.scale > 0, unrolled.scale / without.scale, torch.ones_like(without.scale)
+            )
+            before, after = (expand(image, without.maps) for image in (without.first, without.image))
+            shares.append(borne_out(before, after, unrolled.coil_images * unit[:, None], held))
+        return measured_trust(shares, unrolled.floor)
 
     def _cascaded(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _Unrolled:
         if self.maps_network is not None:  # of one coil it is the phase alone

@@ -6,7 +6,7 @@ import torch
 
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
-from mri_recon.networks.combined import UNMEASURED_TRUST, held_out, measured_trust
+from mri_recon.networks.combined import UNMEASURED_TRUST, borne_out, held_out, measured_trust
 from mri_recon.networks.unet import UNet
 from mri_recon.networks.varnet import VarNet
 from mri_recon.physics.espirit import estimate_maps
@@ -38,38 +38,48 @@ def made(name, strength, **more):
     return network
 
 
-def test_every_fourth_column_outside_the_centre_is_held_out():
+def test_twice_every_fourth_column_outside_the_centre_is_held_out():
     mask = torch.tensor([1, 0, 1, 1, 0, 1, 0, 1, 1, 1, 0, 1, 0, 0, 1, 1], dtype=torch.bool)[None, None, None]
-    held = held_out(mask)
-    # The centre is columns 7 to 9; outside are 0, 2, 3, 5, 11, 14, 15, of which the second and the sixth are taken.
-    assert held.flatten().nonzero().flatten().tolist() == [2, 14]
-    assert not held_out(torch.ones_like(mask)).any()
+    # The centre is columns 7 to 9; outside are 0, 2, 3, 5, 11, 14, 15: first and fifth, second and sixth.
+    columns = [held.flatten().nonzero().flatten().tolist() for held in held_out(mask)]
+    assert columns == [[0, 11], [2, 14]]
+    assert held_out(torch.ones_like(mask)) == []
 
 
-@pytest.mark.parametrize(("share", "expected"), [(0.3, 0.3), (0.0, 0.0), (-2.0, 0.0), (5.0, 1.0)])
-def test_the_share_is_what_brings_the_first_image_nearest(share, expected):
+@pytest.mark.parametrize("share", [0.3, 0.0, -2.0, 5.0])
+def test_the_share_is_what_brings_the_first_image_nearest(share):
     generator = torch.Generator().manual_seed(0)
     first, change, rest = torch.randn(3, 2, 3, 16, 24, dtype=torch.complex64, generator=generator)
     held = torch.zeros(1, 1, 1, 24, dtype=torch.bool)
     held[..., [2, 9, 20]] = True
     data = first + share * change
-    found = measured_trust(first, first + change, data, held)
-    assert found.shape == (2, 1, 1)
-    torch.testing.assert_close(found, torch.full((2, 1, 1), expected), rtol=0, atol=1e-4)
+    found = borne_out(first, first + change, data, held)
+    torch.testing.assert_close(found, torch.full((2,), share), rtol=0, atol=1e-4)
     # Of the other columns it knows nothing.
     beside = torch.fft.ifft(torch.fft.fft(rest) * (~torch.fft.ifftshift(held, dim=-1)))
     torch.testing.assert_close(
-        measured_trust(first, first + change, data + beside, held), found, rtol=0, atol=1e-4
+        borne_out(first, first + change, data + beside, held), found, rtol=0, atol=1e-4
     )
 
 
-def test_where_nothing_can_be_measured_the_share_is_a_half():
+def test_the_trust_is_the_mean_share_within_bounds():
+    like, nan = torch.zeros(4, 1, 1), torch.nan
+    shares = [torch.tensor([0.2, 1.8, -1.0, nan]), torch.tensor([0.6, 0.4, 0.2, 0.7])]
+    found = measured_trust(shares, like).flatten()
+    torch.testing.assert_close(found, torch.tensor([0.4, 1.0, 0.0, 0.7]))
+
+
+def test_where_nothing_can_be_measured_it_is_a_half():
     image = torch.ones(1, 1, 8, 8, dtype=torch.complex64)
     held = torch.zeros(1, 1, 1, 8, dtype=torch.bool)
     held[..., 1] = True  # one alone
-    assert measured_trust(image, 2 * image, image, held).item() == UNMEASURED_TRUST
+    alone = borne_out(image, 2 * image, image, held)
     held[..., 6] = True
-    assert measured_trust(image, image, image, held).item() == UNMEASURED_TRUST  # nothing was changed
+    unchanged = borne_out(image, image, image, held)
+    assert alone.isnan()
+    assert unchanged.isnan()
+    assert measured_trust([alone, unchanged], image).item() == UNMEASURED_TRUST
+    assert measured_trust([], torch.zeros(3, 5, 5)).flatten().tolist() == [UNMEASURED_TRUST] * 3
 
 
 @pytest.mark.parametrize("n_coils", [1, 3])
