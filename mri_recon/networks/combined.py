@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -132,11 +132,35 @@ def held_out(mask: Tensor) -> list[Tensor]:
     return [held for held in each if held.any()]
 
 
-def borne_out(first: Tensor, found: Tensor, data: Tensor, held: Tensor) -> Tensor:
-    """How much of what a network changed is borne out by columns that it was not given, `(slice,)`; NaN for unknown.
+class Evidence(NamedTuple):
+    """Inner products over columns held out, `(slice,)`: of first image, the network's change of it, and data."""
 
-    The share of the change that brings the first image nearest to those columns, in least squares over all coils:
-    1 for all of it, below 0 where the opposite would have been better.
+    first: Tensor
+    change: Tensor
+    cross: Tensor
+    first_data: Tensor
+    change_data: Tensor
+
+    @property
+    def share(self) -> Tensor:
+        """The share of the change that brings the first image nearest to the data; NaN for unknown.
+
+        1 for all of it, below 0 where the opposite would have been better.
+        """
+        return _ratio(self.change_data - self.cross, self.change)
+
+    def factor(self, share: Tensor) -> Tensor:
+        """What the first image with that share of the change is to be multiplied by to be nearest; NaN for unknown."""
+        size = self.first + 2 * share * self.cross + share**2 * self.change
+        return _ratio(self.first_data + share * self.change_data, size)
+
+
+def _ratio(a: Tensor, b: Tensor) -> Tensor:
+    return torch.where(b > 0, a / b, torch.full_like(a, torch.nan))
+
+
+def evidence(first: Tensor, found: Tensor, data: Tensor, held: Tensor) -> Evidence:
+    """What columns that were held out say of images made without them, in least squares over all coils.
 
     Parameters
     ----------
@@ -146,29 +170,33 @@ def borne_out(first: Tensor, found: Tensor, data: Tensor, held: Tensor) -> Tenso
     data
         Coil images of what was acquired, those columns too, in the same unit.
     held
-        Which they are, `(1 or slice, 1, 1, width)`.
+        Which they are, `(1 or slice, 1, 1, width)`. Fewer than two say nothing.
     """
-    changed, missing = (filtered(x - first, held, axes=(-1,)) for x in (found, data))
-    along = (changed.conj() * missing).real.sum(dim=(1, 2, 3))
-    power = changed.abs().square().sum(dim=(1, 2, 3))
-    enough = (held.sum(dim=(1, 2, 3)) >= FEWEST_HELD_OUT) & (power > 0)
-    return torch.where(enough, along / power, torch.full_like(power, torch.nan))
+    enough = held.sum(dim=(1, 2, 3)) >= FEWEST_HELD_OUT
+    before, change, there = (filtered(x, held, axes=(-1,)) for x in (first, found - first, data))
+    pairs = (before, before), (change, change), (before, change), (before, there), (change, there)
+    products = ((a.conj() * b).real.sum(dim=(1, 2, 3)) for a, b in pairs)
+    return Evidence(*(torch.where(enough, p, torch.full_like(p, torch.nan)) for p in products))
 
 
-def measured_trust(shares: Sequence[Tensor], like: Tensor) -> Tensor:
-    """How far to follow a network, `(slice, 1, 1)`, 0 to 1: the mean of what several sets of columns bear out.
+def measured_trust(found: Sequence[Evidence], like: Tensor) -> tuple[Tensor, Tensor]:
+    """How far to follow a network, and how far what comes of it, `(slice, 1, 1)` each, from 0 to 1.
+
+    The first is the mean of the shares that several sets of columns bear out. The second is 1 unless one of
+    the sets bears out less than half of the image so made: where an image is invented from too little, by network or
+    compressed sensing, the zero-filled one is nearer.
 
     Parameters
     ----------
-    shares
-        `(slice,)` each, of which those that are unknown do not count.
     like
         `(slice, …)`, for how many slices there are where nothing could be measured.
     """
-    if not shares:
-        return like.new_full((len(like), 1, 1), UNMEASURED_TRUST)
-    mean = torch.stack(list(shares)).nanmean(dim=0)
-    return mean.nan_to_num(nan=UNMEASURED_TRUST).clamp(0, 1)[:, None, None]
+    if not found:
+        return like.new_full((len(like), 1, 1), UNMEASURED_TRUST), like.new_ones((len(like), 1, 1))
+    shares = torch.stack([one.share for one in found]).nanmean(dim=0)
+    trust = shares.nan_to_num(nan=UNMEASURED_TRUST).clamp(0, 1)
+    factors = torch.stack([one.factor(trust) for one in found]).nan_to_num(nan=1.0)
+    return trust[:, None, None], (2 * factors.amin(dim=0)).clamp(0, 1)[:, None, None]
 
 
 def noise_floor(noise: Tensor, mask: Tensor, n_coils: int) -> Tensor:

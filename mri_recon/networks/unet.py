@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from mri_recon.errors import SettingsError
 from mri_recon.networks.combined import (
     N_CONDITIONS,
-    borne_out,
     brightness,
     combined,
     conditions_of,
+    evidence,
     held_out,
     magnitude,
     measured_trust,
@@ -247,19 +247,22 @@ class UNet(nn.Module):
         image = self._improved(first)
         if self.trust == 1 or (self.trust == "auto" and self.training):
             return self.gain * image
-        auto = isinstance(self.trust, str)
-        trust = self._measured_trust(first, kspace, mask, smaps) if auto else torch.tensor(self.trust)
-        return self.gain * (first.image + trust * (image - first.image))
+        if isinstance(self.trust, str):
+            trust, faith = self._measured_trust(first, kspace, mask, smaps)
+            return self.gain * faith * (first.image + trust * (image - first.image))
+        return self.gain * (first.image + self.trust * (image - first.image))
 
-    def _measured_trust(self, first: _First, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> Tensor:
-        shares = []
+    def _measured_trust(
+        self, first: _First, kspace: Tensor, mask: Tensor, smaps: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        found = []
         for held in held_out(mask):
             without = self._start(kspace, mask & ~held, smaps)
             unit = torch.where(without.scale > 0, first.scale / without.scale, torch.ones_like(without.scale))
             images = without.image, self._improved(without)
             before, after = (image[:, None] * without.shares for image in images)
-            shares.append(borne_out(before, after, first.zero_filled * unit[:, None], held))
-        return measured_trust(shares, first.floor)
+            found.append(evidence(before, after, first.zero_filled * unit[:, None], held))
+        return measured_trust(found, first.floor)
 
     def _improved(self, first: _First) -> Tensor:
         if self.sees == "complex":

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from mri_recon.networks.combined import (
     N_CONDITIONS,
-    borne_out,
     brightness,
     combined,
     complete,
     conditions_of,
+    evidence,
     held_out,
     measured_trust,
     noise_floor,
@@ -233,26 +233,27 @@ class VarNet(nn.Module):
 
     def _unroll(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _Unrolled:
         unrolled = self._cascaded(kspace * mask, mask, smaps)
-        trust: Tensor | float
+        trust: Tensor | float = 1.0
+        faith: Tensor | float = 1.0
         if self.trust != "auto":
             trust = self.trust
-        else:
-            trust = 1.0 if self.training else self._measured_trust(unrolled, kspace, mask, smaps)
+        elif not self.training:
+            trust, faith = self._measured_trust(unrolled, kspace, mask, smaps)
         first = unrolled.first
-        return unrolled._replace(image=self.gain * (first + trust * (unrolled.image - first)))
+        return unrolled._replace(image=self.gain * faith * (first + trust * (unrolled.image - first)))
 
     def _measured_trust(
         self, unrolled: _Unrolled, kspace: Tensor, mask: Tensor, smaps: Tensor | None
-    ) -> Tensor:
-        shares = []
+    ) -> tuple[Tensor, Tensor]:
+        found = []
         for held in held_out(mask):
             without = self._cascaded(kspace * (mask & ~held), mask & ~held, smaps)
             unit = torch.where(
                 without.scale > 0, unrolled.scale / without.scale, torch.ones_like(without.scale)
             )
             before, after = (expand(image, without.maps) for image in (without.first, without.image))
-            shares.append(borne_out(before, after, unrolled.coil_images * unit[:, None], held))
-        return measured_trust(shares, unrolled.floor)
+            found.append(evidence(before, after, unrolled.coil_images * unit[:, None], held))
+        return measured_trust(found, unrolled.floor)
 
     def _cascaded(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None) -> _Unrolled:
         if self.maps_network is not None:  # of one coil it is the phase alone

@@ -105,6 +105,7 @@ class ColumnNormal:
     def _compress(self, smaps: Image, drop: float) -> list[Image]:
         """The fewest mixtures of each block's maps that hold all but `drop` of their energy."""
         blocks: list[Image] = [smaps[:0]] * len(self._starts)
+        tiny = np.finfo(np.float32).tiny
 
         def work(first: int, last: int) -> None:
             for i in range(first, last):
@@ -114,6 +115,10 @@ class ColumnNormal:
                 n_dropped = int(np.searchsorted(np.cumsum(values), drop * values.sum()))
                 n_dropped = min(n_dropped, len(maps) - 1)
                 mixed = vectors[:, n_dropped:].conj().T @ flat
+                # What is little of a block's energy may be all of a pixel's, as in the background. Steps that think a
+                # pixel unseen overshoot there, and grow.
+                whole, kept = (np.einsum("cp,cp->p", m, m.conj()).real for m in (flat, mixed))
+                mixed *= np.sqrt(whole / np.maximum(kept, 1e-12 * np.maximum(whole, tiny)))
                 blocks[i] = np.ascontiguousarray(mixed, np.complex64).reshape(-1, *maps.shape[1:])
 
         share(work, ranges(len(self._starts)))

@@ -83,6 +83,10 @@ class FusedTotalVariation:
         return worst
 
 
+GROWN = 10.0
+"""Factor on the least squared residual of those computed anew, above which the next one counts as growth."""
+
+
 class FusedCG:
     """`mri_recon.solvers.cg.WarmCG` for H = Q + rho·KᴴK and right-hand sides b + rho·pull.
 
@@ -115,6 +119,7 @@ class FusedCG:
     ) -> None:
         self._normal, self._precondition, self._rho, self._steps = normal, precondition, rho, steps
         self._exact, self._constant, self._calls = exact, constant, 0
+        self._least = float("inf")  # squared residual of all that were computed anew
         self._penalty = penalty
         self.x: Image = np.zeros_like(constant)
         self._residual = constant.copy()
@@ -144,6 +149,12 @@ class FusedCG:
         np.multiply(self._pull, np.float32(self._rho), out=self._residual)
         self._residual += self._constant
         self._residual -= hx
+        size = float(np.vdot(self._residual, self._residual).real)
+        if size > GROWN * self._least:
+            # Steps of an operator that is not close enough overshoot, more each time: from here on those of Q.
+            self._normal, self._exact = self._exact, None
+            self._step[:], self._h_step[:] = 0, 0
+        self._least = min(self._least, size)
 
     def _add_penalty(self, image: Image, out: Image) -> None:
         at = address(image), address(out), self._rho

@@ -6,7 +6,7 @@ import torch
 
 from mri_recon.data.synthetic import synthetic_slice
 from mri_recon.errors import SettingsError
-from mri_recon.networks.combined import UNMEASURED_TRUST, borne_out, held_out, measured_trust
+from mri_recon.networks.combined import UNMEASURED_TRUST, Evidence, evidence, held_out, measured_trust
 from mri_recon.networks.unet import UNet
 from mri_recon.networks.varnet import VarNet
 from mri_recon.physics.espirit import estimate_maps
@@ -53,33 +53,55 @@ def test_the_share_is_what_brings_the_first_image_nearest(share):
     held = torch.zeros(1, 1, 1, 24, dtype=torch.bool)
     held[..., [2, 9, 20]] = True
     data = first + share * change
-    found = borne_out(first, first + change, data, held)
-    torch.testing.assert_close(found, torch.full((2,), share), rtol=0, atol=1e-4)
+    found = evidence(first, first + change, data, held)
+    torch.testing.assert_close(found.share, torch.full((2,), share), rtol=0, atol=1e-4)
+    torch.testing.assert_close(found.factor(found.share), torch.ones(2), rtol=0, atol=1e-4)
     # Of the other columns it knows nothing.
     beside = torch.fft.ifft(torch.fft.fft(rest) * (~torch.fft.ifftshift(held, dim=-1)))
-    torch.testing.assert_close(
-        borne_out(first, first + change, data + beside, held), found, rtol=0, atol=1e-4
-    )
+    again = evidence(first, first + change, data + beside, held)
+    torch.testing.assert_close(again.share, found.share, rtol=0, atol=1e-4)
+    half = evidence(first, first + change, 0.5 * (first + change), held)
+    torch.testing.assert_close(half.factor(torch.ones(2)), torch.full((2,), 0.5), rtol=0, atol=1e-4)
+
+
+def products(share, factor=1.0):
+    """What images of unit size, first and change at right angles, would say."""
+    one, share = torch.ones(1), torch.tensor([share])
+    return Evidence(one, one, 0 * one, factor * one, factor * share)
 
 
 def test_the_trust_is_the_mean_share_within_bounds():
-    like, nan = torch.zeros(4, 1, 1), torch.nan
-    shares = [torch.tensor([0.2, 1.8, -1.0, nan]), torch.tensor([0.6, 0.4, 0.2, 0.7])]
-    found = measured_trust(shares, like).flatten()
-    torch.testing.assert_close(found, torch.tensor([0.4, 1.0, 0.0, 0.7]))
+    for shares, expected in (
+        ((0.2, 0.6), 0.4),
+        ((1.8, 0.4), 1.0),
+        ((-1.0, 0.2), 0.0),
+        ((torch.nan, 0.7), 0.7),
+    ):
+        trust, _ = measured_trust([products(share) for share in shares], torch.zeros(1, 1, 1))
+        torch.testing.assert_close(trust.flatten(), torch.tensor([expected]))
+
+
+def test_an_image_of_which_little_is_borne_out_is_faded():
+    """By the set of columns that bears out least, from half of it on."""
+    for factors, expected in (((1.2, 0.6), 1.0), ((1.2, 0.25), 0.5), ((-0.3, 1.0), 0.0)):
+        _, faith = measured_trust([products(0.0, factor) for factor in factors], torch.zeros(1, 1, 1))
+        torch.testing.assert_close(faith.flatten(), torch.tensor([expected]))
 
 
 def test_where_nothing_can_be_measured_it_is_a_half():
     image = torch.ones(1, 1, 8, 8, dtype=torch.complex64)
     held = torch.zeros(1, 1, 1, 8, dtype=torch.bool)
     held[..., 1] = True  # one alone
-    alone = borne_out(image, 2 * image, image, held)
+    alone = evidence(image, 2 * image, image, held)
     held[..., 6] = True
-    unchanged = borne_out(image, image, image, held)
-    assert alone.isnan()
-    assert unchanged.isnan()
-    assert measured_trust([alone, unchanged], image).item() == UNMEASURED_TRUST
-    assert measured_trust([], torch.zeros(3, 5, 5)).flatten().tolist() == [UNMEASURED_TRUST] * 3
+    unchanged = evidence(image, image, image, held)
+    assert alone.share.isnan()
+    assert unchanged.share.isnan()
+    trust, faith = measured_trust([alone, unchanged], image)
+    assert (trust.item(), faith.item()) == (UNMEASURED_TRUST, 1)
+    trust, faith = measured_trust([], torch.zeros(3, 5, 5))
+    assert trust.flatten().tolist() == [UNMEASURED_TRUST] * 3
+    assert faith.flatten().tolist() == [1] * 3
 
 
 @pytest.mark.parametrize("n_coils", [1, 3])
