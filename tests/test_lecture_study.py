@@ -123,7 +123,7 @@ def test_runs_that_two_studies_share_have_one_key_and_other_data_another(tiny):
         for r in runs(CONFIGS, "norms")
         if (r.panel, r.arm) == ("batches of 4", "group")
     }
-    assert len(theirs) == 9
+    assert len(theirs) == 12
     assert {ours[where] for where in theirs} == set(theirs.values())
     before = [run.key for run in runs(tiny, "norms")]
     text = (tiny / "data.toml").read_text()
