@@ -36,6 +36,9 @@ _NO_IMAGE = (
     "RTFEEDBACK", "HPFEEDBACK", "REFPHASESTABSCAN", "PHASESTABSCAN", "SLICE_ACCEL_REFSCAN", "SLICE_ACCEL_PHASCOR",
     "PACE", "RETRO_DUMMYSCAN", "B1_CONTROLLOOP", "noname60",
 )  # fmt: skip
+_IN_PLACE = (1, 2, 16, 32, 64, 128)
+"""Modes of reference lines (`ucRefScanMode`) that belong to the image: none, in place, shared by averages, repetitions
+or phases, and of the image's own echo train. All others are measured apart, or in another measurement."""
 _TRAJECTORIES = {1: "cartesian", 2: "radial", 4: "spiral", 8: "propeller"}
 
 
@@ -186,6 +189,8 @@ def _table(headers: NDArray[Any], mdh_def: Any) -> NDArray[Any]:
     purpose[flagged("PATREFANDIMASCAN")] = BOTH
     purpose[flagged(*_NO_IMAGE)] = OTHER
     purpose[flagged("PHASCOR")] = PHASE_CORRECTION
+    # Calibration of EPI brings correction lines of its own, of another echo train than the image's.
+    purpose[flagged("PHASCOR") & flagged("PATREFSCAN") & ~flagged("PATREFANDIMASCAN")] = OTHER
     purpose[flagged("NOISEADJSCAN")] = NOISE
     table["purpose"], table["reverse"] = purpose, flagged("REFLECT")
     position = headers["SliceData"]["SlicePos"]
@@ -245,8 +250,15 @@ def _encoding(
         raise ScanError(
             f"{one_line(path)}: 3-D encoding is not supported; only 2-D Cartesian scans are. Sort it with another tool."
         )
-    separate = _number(header, "MeasYaps", "sPat", "ucRefScanMode")
-    epi = bool((own["purpose"] == PHASE_CORRECTION).any() and rows["reverse"].any())
+    if trajectory == 1 and not rows["step"].any():
+        raise ScanError(
+            f"{one_line(path)}: a scan without phase encoding (spectroscopy, or a single line) is not supported; only "
+            "2-D Cartesian scans are. Use a tool for spectroscopy."
+        )
+    references = int(_number(header, "MeasYaps", "sPat", "ucRefScanMode") or 1)
+    factor = _number(header, "MeasYaps", "sFastImaging", "lEPIFactor") or 1
+    corrected = (own["purpose"] == PHASE_CORRECTION).any()
+    epi = bool(rows["reverse"].any() and (factor > 1 or corrected))
     return Encoding(
         matrix=matrix,
         recon=(int(base), matrix[1], 1) if base else None,
@@ -254,7 +266,7 @@ def _encoding(
         recon_fov=(read, phase, thickness) if planned and base else None,
         center=center,
         trajectory="epi" if epi else _TRAJECTORIES.get(trajectory, f"number {trajectory}"),
-        separate_calibration=separate is not None and int(separate) == 4,
+        separate_calibration=references not in _IN_PLACE,
         ramp_sampled=epi and int(_number(header, "Meas", "alRegridMode") or 1) > 1,
     ), notes
 
@@ -263,6 +275,10 @@ def _number(header: dict[str, Any], *names: str) -> float | None:
     value: Any = header
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
+    if isinstance(
+        value, list
+    ):  # twixtools reads an array of the protocol as a list; its first is the image's
+        value = value[0] if value else None
     try:
         number = float(value)
     except (TypeError, ValueError):
