@@ -177,9 +177,10 @@ class TrainingSettings(Settings):
     accumulate
         Batches a step, in each process: their gradients are averaged over all slices.
     loss
-        On images divided by the maximum of the target volume: "l1", "mse", "ssim" (1 − SSIM) or "l1+ssim".
+        On images divided by the maximum of the target volume: "l1", "mse", "ssim" (1 − SSIM), "psnr" (−PSNR / 20, which
+        counts every slice alike, however noisy), "l1+ssim" or "psnr+ssim".
     ssim_weight
-        Weight of the second term of "l1+ssim".
+        Weight of the second term of "l1+ssim" and "psnr+ssim".
     clip_norm
         The gradient is scaled down to this norm where it is longer; 0 to leave it.
     ema_decay

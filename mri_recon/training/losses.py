@@ -9,8 +9,10 @@ from torch import Tensor
 
 WINDOW = 7
 K1, K2 = 0.01, 0.03
+EXACT = 1e-10
+"""A squared error below which (100 dB) an image is right, and its logarithm has no slope."""
 
-LossName = Literal["l1", "mse", "ssim", "l1+ssim"]
+LossName = Literal["l1", "mse", "ssim", "l1+ssim", "psnr", "psnr+ssim"]
 
 
 def loss(name: LossName, image: Tensor, target: Tensor, data_range: Tensor, ssim_weight: float) -> Tensor:
@@ -23,16 +25,19 @@ def loss(name: LossName, image: Tensor, target: Tensor, data_range: Tensor, ssim
     data_range
         `(slice,)`: the maximum of the target volume that each slice is of.
     ssim_weight
-        Weight of 1 − SSIM in "l1+ssim".
+        Weight of 1 − SSIM in "l1+ssim" and "psnr+ssim".
     """
     if name == "l1":
         return l1(image, target, data_range)
     if name == "mse":
         return mse(image, target, data_range)
+    if name == "psnr":
+        return log_error(image, target, data_range)
     dissimilarity = 1 - ssim(image, target, data_range)
     if name == "ssim":
         return dissimilarity
-    return l1(image, target, data_range) + ssim_weight * dissimilarity
+    first = log_error if name == "psnr+ssim" else l1
+    return first(image, target, data_range) + ssim_weight * dissimilarity
 
 
 def l1(image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:
@@ -43,6 +48,12 @@ def l1(image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:
 def mse(image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:
     """Mean squared error, relative to the square of the data range."""
     return F.mse_loss(image / data_range[:, None, None], target / data_range[:, None, None])
+
+
+def log_error(image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:
+    """−PSNR / 20, its mean over slices: each counts alike, where `mse` is mostly that of the worst."""
+    error = (image - target).square().mean((1, 2)) / data_range.square()
+    return error.clamp(min=EXACT).log10().mean() / 2
 
 
 def ssim(image: Tensor, target: Tensor, data_range: Tensor) -> Tensor:

@@ -18,11 +18,12 @@ from mri_recon.networks.combined import (
     tv_start,
     unit_maps,
 )
-from mri_recon.networks.varnet import VarNet
-from mri_recon.physics.coils import expand, rss
+from mri_recon.networks.varnet import FIRST_PULL, DataPull, VarNet
+from mri_recon.physics.coils import combine, expand, rss
 from mri_recon.physics.espirit import estimate_maps
 from mri_recon.physics.fourier import fftc, ifftc
 from mri_recon.physics.masks import generate_mask
+from mri_recon.physics.operators import sense_operator
 
 SMALL = {"cascades": 2, "channels": 4, "levels": 2, "memory": 2}
 
@@ -50,7 +51,7 @@ def wild(network, seed=1):
 def test_where_all_was_acquired_the_image_is_the_fully_sampled_one(n_coils, shape):
     kspace, mask, maps, target = problem(n_coils, *shape)
     with torch.inference_mode():
-        image = wild(VarNet(**SMALL))(kspace, torch.ones_like(mask), maps)
+        image = wild(VarNet(**SMALL, pull=3))(kspace, torch.ones_like(mask), maps)
     torch.testing.assert_close(image, target, rtol=0, atol=1e-5)
     # Also where the maps are of anything but these coils.
     if maps is not None:
@@ -96,6 +97,40 @@ def test_an_aligned_network_gives_an_objects_magnitude_whatever_its_phase(n_coil
             one, other = network(kspace, mask, maps), network(turned, mask, maps)
         differences.append(float((one - other).square().mean().sqrt() / one.square().mean().sqrt()))
     assert differences[0] < differences[1] / 3
+
+
+def test_the_pull_solves_for_the_image_between_the_networks_and_the_datas():
+    kspace, mask, maps, _ = problem(4)
+    maps = unit_maps(maps, kspace)
+    A = sense_operator(mask, maps, axes=(-1,))
+    zero_filled = combine(ifftc(kspace * mask), maps)
+    image = torch.randn(zero_filled.shape, dtype=torch.complex64)
+    pull = DataPull(30)
+    conditions = torch.tensor([[0.3, 0.8]])
+    with torch.no_grad():
+        pull.log_weight.weight[:] = torch.tensor([[1.0, -2.0]])
+        weight = FIRST_PULL * float(np.exp(0.3 - 1.6))
+        found = pull(image, A, zero_filled, conditions)
+        left = A.normal(found) + weight * found - (zero_filled + weight * image)
+        few = DataPull(6)(image, A, zero_filled, conditions)
+        much = DataPull(30)(image, A, zero_filled, conditions)
+    assert left.norm() < 1e-4 * zero_filled.norm()
+    assert (few - much).norm() < 0.02 * (image - much).norm()
+
+
+def test_several_coils_are_pulled_to_their_data_and_one_needs_none():
+    for n_coils in (1, 4):
+        kspace, mask, maps, target = problem(n_coils)
+        with torch.inference_mode():
+            plain, pulled = wild(VarNet(**SMALL)), VarNet(**SMALL, pull=6).eval()
+            pulled.load_state_dict(plain.state_dict(), strict=False)
+            one, other = plain(kspace, mask, maps), pulled(kspace, mask, maps)
+            before, after = (float(n.with_residual(kspace, mask, maps)[1]) for n in (plain, pulled))
+        if n_coils == 1:
+            assert torch.equal(one, other)
+        else:
+            assert (other - target).norm() < (one - target).norm()
+            assert after < 0.7 * before
 
 
 @pytest.mark.parametrize("n_coils", [1, 3])

@@ -42,6 +42,23 @@ def test_losses_do_not_depend_on_the_unit(volume):
         assert loss(name, target, target, ranges, 0.1).abs() < 1e-6
 
 
+def test_psnr_counts_each_slice_alike(volume):
+    image, target = volume
+    image[1] = target[1] + 20 * (image[1] - target[1])
+    ranges = target.max((1, 2))
+    psnr = [
+        10 * np.log10(r**2 / np.mean((x - t) ** 2)) for x, t, r in zip(image, target, ranges, strict=True)
+    ]
+    x, t, r = (torch.from_numpy(a) for a in (image, target, ranges))
+    assert float(loss("psnr", x, t, r, 0.3)) == pytest.approx(-np.mean(psnr) / 20, rel=1e-5)
+    both = loss("psnr", x, t, r, 0.3) + 0.3 * (1 - ssim(x, t, r))
+    torch.testing.assert_close(loss("psnr+ssim", x, t, r, 0.3), both)
+    # Where an image is right already there is nothing to learn, nor a number that is none.
+    x = t.clone().requires_grad_()
+    loss("psnr", x, t, r, 0.3).backward()
+    assert torch.equal(x.grad, torch.zeros_like(x))
+
+
 def test_the_sum_is_weighted(volume):
     image, target = (torch.from_numpy(v) for v in volume)
     ranges = target.amax((-2, -1))
