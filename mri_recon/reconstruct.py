@@ -24,6 +24,7 @@ from mri_recon.data.smaps import given_maps, refuse_not_finite
 from mri_recon.device import in_batches, resolve_device, to_device, to_numpy
 from mri_recon.errors import ScanError, SettingsError, suggestion
 from mri_recon.methods.base import Convergence, Method
+from mri_recon.methods.recalibration import completed_center, is_narrow
 from mri_recon.metrics import Metrics, score
 from mri_recon.physics.coils import expand, rss
 from mri_recon.physics.espirit import estimate_maps
@@ -350,6 +351,8 @@ def _reconstruct_slices(
         smaps = _estimated_maps(to_device(apart, device), (apart != 0).any(axis=(0, 1, 2)), device)
     elif method.needs_smaps and scan.n_coils > 1:
         smaps = _estimated_maps(kspace, columns, device)
+        if method.recalibrate and is_narrow(columns, method.recalibrate):
+            smaps = _estimated_maps(*completed_center(method, kspace, mask, smaps), device)
     if method.crops_first:
         kspace = fftc(center_crop(ifftc(kspace), scan.crop_shape))
         mask = array_namespace(mask).ones_like(mask[..., : kspace.shape[-1]])

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mri_recon.errors import SettingsError
-from mri_recon.physics.fourier import Array
+from mri_recon.physics.coils import expand
+from mri_recon.physics.fourier import Array, fftc
+from mri_recon.solvers.arrays import array_namespace
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class Method(ABC):
     crops_readout: ClassVar[bool] = False
     """Whether it expects k-space without the rows of the image beyond its final height."""
     learned: ClassVar[bool] = False
+    recalibrate: ClassVar[int] = 0
+    """Centre columns that coil maps are estimated from again (`mri_recon.methods.recalibration`); 0 for not."""
 
     def __post_init__(self) -> None:
         for one in fields(self):
@@ -115,6 +119,22 @@ class Method(ABC):
         Array
             Image `(slice, height, width)`, complex or magnitude, uncropped.
         """
+
+    def completed(self, kspace: Array, mask: Array, smaps: Array) -> Array:
+        """K-space of all coils, `(slice, coil, height, width)`: as acquired, and elsewhere as the image has it.
+
+        Of methods that take maps and give a complex image. Parameters as of a call.
+        """
+        predicted = fftc(expand(self(kspace, mask, smaps), smaps))
+        return array_namespace(predicted).where(mask, kspace, predicted)
+
+
+def recalibration(default: int) -> Any:
+    """Declare `Method.recalibrate` a setting."""
+    description = (
+        "estimate coil maps again from that many columns of an image, where few were acquired; 0: not"
+    )
+    return setting(default, description, int, least=0)
 
 
 def _checked(one: Field[Any], value: Any) -> Any:

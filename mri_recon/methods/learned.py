@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mri_recon.checkpoint import load_network, shipped_weights
 from mri_recon.errors import SettingsError, WeightsError
-from mri_recon.methods.base import Convergence, Method, Report, setting
-from mri_recon.physics.fourier import Array
+from mri_recon.methods.base import Convergence, Method, Report, recalibration, setting
+from mri_recon.physics.fourier import Array, fftc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,7 @@ class LearnedMethod(Method):
         "rss", "how coil images make the image: rss as scanners do it, or maps, which is quieter", str,
         words=("rss", "maps"),
     )  # fmt: skip
+    recalibrate: int = recalibration(24)  # type: ignore[misc]  # a setting of this one
 
     @property
     def needs_smaps(self) -> bool:  # type: ignore[override]  # known from the weights alone
@@ -95,6 +96,13 @@ class LearnedMethod(Method):
                 image, residual = network.with_residual(*inputs)  # type: ignore[operator]  # a method of its own
                 report(Convergence(None, float(residual.max()), None))
         return image if isinstance(kspace, Tensor) else image.numpy()
+
+    def completed(self, kspace: Array, mask: Array, smaps: Array) -> Array:
+        """K-space of all coils as acquired, and elsewhere as the network has it, followed all the way."""
+        network = self.load(kspace.device if isinstance(kspace, Tensor) else "cpu")
+        with torch.inference_mode():
+            completed = fftc(network.completed(_tensor(kspace), _tensor(mask), _tensor(smaps)))  # type: ignore[operator]  # of those that need maps
+        return completed if isinstance(kspace, Tensor) else completed.numpy()
 
 
 def _changed(path: Path) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.methods.base import Convergence, Method, Report, recalibration, setting
 from mri_recon.physics.coils import combine
 from mri_recon.physics.fourier import Array, ifftc
 from mri_recon.physics.operators import sense_operator
@@ -35,6 +35,7 @@ class Sense(Method):
     l2_weight: float = setting(0.01, "strength of the penalty on energy", least=0)
     iterations: int = setting(200, "most iterations", int, least=1)
     tolerance: float = setting(1e-3, "stop when the relative residual is below this", above=0)
+    recalibrate: int = recalibration(0)  # type: ignore[misc]  # a setting of this one
 
     def __call__(
         self, kspace: Array, mask: Array, smaps: Array | None, report: Report | None = None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from mri_recon.methods.auto_weight import each_with_its_weight
-from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.methods.base import Convergence, Method, Report, recalibration, setting
 from mri_recon.physics.fourier import Array
 from mri_recon.physics.tv_minimum import RHO, tv_minimum
 
@@ -51,6 +51,7 @@ class TotalVariation(Method):
         words=("auto",),
     )
     rho: float = setting(RHO, "ADMM penalty, in units of tv_weight", above=0)
+    recalibrate: int = recalibration(0)  # type: ignore[misc]  # a setting of this one
 
     def __call__(
         self, kspace: Array, mask: Array, smaps: Array | None, report: Report | None = None

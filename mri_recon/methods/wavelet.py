@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from mri_recon.methods.auto_weight import each_with_its_weight
-from mri_recon.methods.base import Convergence, Method, Report, setting
+from mri_recon.methods.base import Convergence, Method, Report, recalibration, setting
 from mri_recon.physics.coils import combine
 from mri_recon.physics.fourier import Array, filtered, ifftc, uncentred
 from mri_recon.physics.one_coil import closed_form
@@ -47,6 +47,7 @@ class Wavelet(Method):
     iterations: int = setting(500, "most iterations", int, least=1)
     tolerance: float = setting(5e-5, "stop when the residual is below this", above=0)
     rho: float = setting(5.0, "ADMM penalty, in units of wavelet_weight", above=0)
+    recalibrate: int = recalibration(0)  # type: ignore[misc]  # a setting of this one
 
     def __call__(
         self, kspace: Array, mask: Array, smaps: Array | None, report: Report | None = None

@@ -14,6 +14,7 @@ from mri_recon.networks.combined import (
     N_CONDITIONS,
     brightness,
     combined,
+    complete,
     conditions_of,
     evidence,
     held_out,
@@ -201,6 +202,12 @@ class UNet(nn.Module):
         if self.data_consistency == "none":
             return _absolute(image) * first.scale
         return self._finished(self._coil_images(first, image), first)
+
+    def completed(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None) -> Tensor:
+        """Coil images `(slice, coil, height, width)` with the acquired columns, and all others the U-Net's."""
+        first = self._start(kspace, mask, smaps)
+        predicted = self._improved(first)[:, None] * first.shares
+        return complete(first.zero_filled, predicted, mask) * first.scale[:, None]
 
     def with_residual(
         self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None

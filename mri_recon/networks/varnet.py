@@ -272,6 +272,12 @@ class VarNet(nn.Module):
         """
         return self._finished(self._unroll(kspace, mask, smaps))
 
+    def completed(self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None) -> Tensor:
+        """Coil images `(slice, coil, height, width)` with the acquired columns, and all others the cascades'."""
+        unrolled = self._cascaded(kspace * mask, mask, smaps)
+        coil_images = complete(unrolled.coil_images, expand(unrolled.image, unrolled.maps), mask)
+        return coil_images * unrolled.scale[:, None]
+
     def with_residual(
         self, kspace: Tensor, mask: Tensor, smaps: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
