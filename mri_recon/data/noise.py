@@ -12,7 +12,12 @@ _kernels = Kernels("mri_recon.data.noise_kernels")
 _AT_ONCE = 16384
 
 
-def add_complex_normal(kspace: NDArray[np.complex64], noise: float, rng: np.random.Generator) -> None:
+def add_complex_normal(
+    kspace: NDArray[np.complex64],
+    noise: float,
+    rng: np.random.Generator,
+    out: NDArray[np.complex64] | None = None,
+) -> None:
     """Add complex Gaussian noise, its real and imaginary part of standard deviation `noise` each, in place.
 
     By Box and Muller's transform [1]_ of 64 random bits a number, in single precision: none lies further out than 6.7
@@ -22,6 +27,8 @@ def add_complex_normal(kspace: NDArray[np.complex64], noise: float, rng: np.rand
     ----------
     kspace
         C-contiguous.
+    out
+        Where the sum goes, if not into `kspace`: of the same shape, C-contiguous.
 
     References
     ----------
@@ -29,7 +36,10 @@ def add_complex_normal(kspace: NDArray[np.complex64], noise: float, rng: np.rand
     """
     # A part at a time: bits that are still in the processor's cache are not fetched from memory.
     numbers = kspace.reshape(-1)
+    sums = numbers if out is None else out.reshape(-1)
     for first in range(0, numbers.size, _AT_ONCE):
-        part = numbers[first : first + _AT_ONCE]
+        part = sums[first : first + _AT_ONCE]
+        if out is not None:
+            part[:] = numbers[first : first + _AT_ONCE]
         bits = rng.bit_generator.random_raw(part.size).view(np.int32)
         _kernels.add_normal(address(bits), address(part), noise, part.size)

@@ -182,12 +182,13 @@ def simulated_scan(
     signal = float(images[images > _OBJECT * images.max()].mean())
     height, width = kspace[0].shape[-2:]
     first = width - round(settings.partial_fourier * width)
-    for one in kspace:
-        add_complex_normal(one, signal / snr, for_noise)
-        one[..., :first] = 0
+    noisy = np.empty((len(kspace), *kspace[0].shape), np.complex64)
+    for one, out in zip(kspace, noisy, strict=True):
+        add_complex_normal(one, signal / snr, for_noise, out)
+        out[..., :first] = 0
     return Scan(
         name=name,
-        kspace=np.stack(kspace),
+        kspace=noisy,
         target=images,
         header=Header(
             encoded=(height, width, 1),
