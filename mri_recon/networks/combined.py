@@ -79,14 +79,15 @@ def brightness(image: Tensor) -> Tensor:
 def noise_of(kspace: Tensor, mask: Tensor) -> Tensor:
     """Noise of each slice, `(slice, 1)`: the standard deviation of the real part of a sample of one coil.
 
-    From the median magnitude at both ends of the readout, where little else is.
+    From the median magnitude at both ends of the readout, where little else is; zero where nothing was acquired.
     """
     edge = max(1, kspace.shape[-2] // 16)
     ends = torch.cat([kspace[..., :edge, :], kspace[..., -edge:, :]], dim=-2).abs()
     ends = torch.where(mask, ends, torch.nan).flatten(1)
     # Of the versions of torch that are supported few have this median on "mps".
     ends = ends.cpu() if kspace.device.type == "mps" else ends
-    return ends.nanmedian(dim=1, keepdim=True).values.to(kspace.device) / MEDIAN_OF_RAYLEIGH
+    median = ends.nanmedian(dim=1, keepdim=True).values.nan_to_num(nan=0.0)
+    return median.to(kspace.device) / MEDIAN_OF_RAYLEIGH
 
 
 MEDIAN_OF_RAYLEIGH = 1.1774

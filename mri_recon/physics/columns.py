@@ -105,7 +105,6 @@ class ColumnNormal:
     def _compress(self, smaps: Image, drop: float) -> list[Image]:
         """The fewest mixtures of each block's maps that hold all but `drop` of their energy."""
         blocks: list[Image] = [smaps[:0]] * len(self._starts)
-        tiny = np.finfo(np.float32).tiny
 
         def work(first: int, last: int) -> None:
             for i in range(first, last):
@@ -118,7 +117,9 @@ class ColumnNormal:
                 # What is little of a block's energy may be all of a pixel's, as in the background. Steps that think a
                 # pixel unseen overshoot there, and grow.
                 whole, kept = (np.einsum("cp,cp->p", m, m.conj()).real for m in (flat, mixed))
-                mixed *= np.sqrt(whole / np.maximum(kept, 1e-12 * np.maximum(whole, tiny)))
+                least = np.maximum(kept, 1e-12 * whole)
+                # Maps of others are zero where there is nothing, and nothing it stays.
+                mixed *= np.sqrt(np.divide(whole, least, out=np.zeros_like(whole), where=least > 0))
                 blocks[i] = np.ascontiguousarray(mixed, np.complex64).reshape(-1, *maps.shape[1:])
 
         share(work, ranges(len(self._starts)))

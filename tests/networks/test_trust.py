@@ -154,3 +154,19 @@ def test_a_gain_is_of_what_was_not_acquired(name):
     torch.testing.assert_close(
         whole, made(name, 0.1)(kspace, torch.ones_like(mask), maps).detach(), rtol=0, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("n_coils", [1, 3])
+def test_where_nothing_was_acquired_there_is_an_empty_slice(name, n_coils):
+    """And not NaN, which no noise has a level of; whatever is beside it."""
+    kspace, mask, maps, _ = problem(n_coils)
+    network = made(name, 0.1, trust="auto")
+    masks = torch.cat([mask, torch.zeros_like(mask)])
+    with torch.inference_mode():
+        alone = network(kspace, mask, maps)
+        both = network(kspace.repeat(2, 1, 1, 1), masks, None if maps is None else maps.repeat(2, 1, 1, 1))
+    torch.testing.assert_close(both[:1], alone, rtol=0, atol=1e-4)
+    assert torch.equal(both[1], torch.zeros_like(both[1]))
+    network.train()(kspace, torch.zeros_like(mask), maps).square().mean().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.parameters())

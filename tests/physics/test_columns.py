@@ -35,3 +35,22 @@ def test_column_normal_is_adjoint_after_forward(monkeypatch, shape, rows, n_thre
         assert normal(x, into) is into
         np.testing.assert_array_equal(into, found)
         np.testing.assert_array_equal(x, before)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("empty", [slice(0, 9), slice(None)])
+def test_mixed_coils_of_maps_that_are_zero_somewhere_stay_numbers(empty):
+    """As BART's and others' maps are outside the object."""
+    rng = np.random.default_rng(1)
+    shape, columns = (2, 6, 12, 20), rng.random((2, 20)) < 0.5
+    # Three coils' worth of energy in six, so that some are mixed away.
+    smaps = complex_normal(rng, shape) * np.array([1, 1, 1, 1e-3, 1e-3, 1e-3]).reshape(1, -1, 1, 1)
+    smaps[..., empty] = 0
+    smaps = smaps.astype(np.complex64)
+    image = complex_normal(rng, (2, 12, 20), np.complex64)
+    mixed = ColumnNormal(columns, smaps, drop=5e-3)
+    found = mixed(image)
+    assert not found[..., empty].any()
+    if empty != slice(None):
+        assert all(len(block) == 3 for block in mixed._compressed[0])
+    assert_close(found, ColumnNormal(columns, smaps)(image), 1e-2)
