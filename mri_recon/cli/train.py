@@ -83,6 +83,8 @@ def command(
         settings = _begun_with(weights, config, output, changes)
     else:
         settings = _configuration(config, output, changes, resume=resume)
+    if not weights and not resume:
+        _say_what_differs(settings)
     folder = settings.output.folder
     if not settings.data.folder:
         images = f"{settings.generated.n_slices} generated images"
@@ -172,6 +174,9 @@ def _begun_with(
     from mri_recon.assignments import merged
     from mri_recon.checkpoint import SHIPPED, load_network, weights_file
 
+    given = changes.get("training")
+    if isinstance(given, dict) and "weights" in given:
+        raise SettingsError("--weights and --set training.weights name weights to start from; give one.")
     # What else is changed of the network is said of the file's, which may be another than the configuration's.
     asked = changes.get("network")
     named = {key: asked[key] for key in ("name",) if key in asked} if isinstance(asked, dict) else {}
@@ -187,6 +192,18 @@ def _begun_with(
     start = {"weights": weights if weights == SHIPPED else str(path.absolute())}
     of_file = {"network": info.settings.model_dump(mode="json"), "training": start}
     return _configuration(config, output, merged(of_file, changes), resume=False)
+
+
+def _say_what_differs(settings: TrainingConfig) -> None:
+    """Of a configuration's weights and network, of which neither knows the other."""
+    if settings.training.weights:
+        from mri_recon.training.start import settings_apart
+
+        apart = settings_apart(settings)
+        if apart is not None:
+            say(
+                f"{apart}: it starts as another network than was trained. --weights takes the file's settings."
+            )
 
 
 def _reporter(bar: ExitStack, asked: int) -> Any:

@@ -69,7 +69,7 @@ class LearnedMethod(Method):
         if self.combination != "rss" and not getattr(network, "has_maps", False):
             raise SettingsError(
                 f"combination: expected rss, got '{self.combination}': the network of {path} ends without coil images "
-                "and maps to combine them by."
+                "and maps to combine them by. Leave combination at rss, or use other weights."
             )
         return network
 
@@ -94,7 +94,8 @@ class LearnedMethod(Method):
                 image = network(*inputs)
             else:
                 image, residual = network.with_residual(*inputs)  # type: ignore[operator]  # a method of its own
-                report(Convergence(None, float(residual.max()), None))
+                for misfit in residual.tolist():
+                    report(Convergence(None, misfit, None))
         return image if isinstance(kspace, Tensor) else image.numpy()
 
     def completed(self, kspace: Array, mask: Array, smaps: Array) -> Array:

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from mri_recon.assignments import merged
-from mri_recon.checkpoint import WeightsInfo, load_network, save_state, save_weights, weights_file
+from mri_recon.checkpoint import WeightsInfo, save_state, save_weights
 from mri_recon.device import resolve_device
 from mri_recon.errors import SettingsError, WeightsError
 from mri_recon.files import one_line
@@ -42,6 +42,7 @@ from mri_recon.training.optimizers import learning_rate
 from mri_recon.training.progress import Callback, Clock, Progress, TrainingResult, stop_at_signals
 from mri_recon.training.records import Records
 from mri_recon.training.run_folder import RunFolder
+from mri_recon.training.start import begin_with
 from mri_recon.training.validation import validate, zero_filled
 
 
@@ -106,7 +107,7 @@ def train(
         check = stop.check if processes.world == 1 else (lambda: None)
         network: nn.Module = config.network.build().to(place, memory_format=torch.channels_last)
         if options.weights and not resume:
-            _begin_with(options.weights, network, config)
+            begin_with(options.weights, network, config)
             # All have read them before the first empties the folder, in which they may lie.
             processes.gather(True)
         state = processes.once(lambda: folder.open(config, resume=resume, overwrite=overwrite))
@@ -253,22 +254,6 @@ def train(
         shortened=shortened,
         seconds=time.monotonic() - started,
     )
-
-
-def _begin_with(weights: str, network: nn.Module, config: TrainingConfig) -> None:
-    """Give a network the weights of a file."""
-    loaded, info = load_network(weights_file(weights, config.network.name))
-    there, wanted = loaded.state_dict(), network.state_dict()
-    shapes = [{key: tuple(value.shape) for key, value in of.items()} for of in (there, wanted)]
-    if shapes[0] != shapes[1]:
-        name, other = info.settings.name, config.network.name
-        what = f"those of a {name}" if name != other else f"of a {name} with other settings"
-        raise WeightsError(
-            f"training.weights '{one_line(weights)}' does not fit the network to be trained, a {other}: the weights "
-            f"are {what} ({info.settings.model_dump_json(exclude={'name'})}). Give [network] these settings, or use "
-            "mri-recon train --weights, which takes them from the file."
-        )
-    network.load_state_dict(there)
 
 
 def _summed(

@@ -136,7 +136,8 @@ class RunFolder:
                 if before != value and key not in _MAY_CHANGE.get(table, set()):
                     raise SettingsError(
                         f"The run in {self.path} was made with [{table}] {key} = {before!r}, not {value!r}: "
-                        "resume it with its own settings, or start another run with -o."
+                        f"resume it with its own settings, which mri-recon train -o {self.path} --resume reads, or "
+                        "start another run with -o."
                     )
         epochs = config.training.epochs
         if state["position"]["epoch"] >= epochs:

@@ -109,6 +109,31 @@ def test_settings_with_weights_are_those_of_their_network(config, tmp_path, monk
         call(config, "--weights", weights, "--set", "network.residual=false", "-o", tmp_path / "run")
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"align": True, "norm": "layer"}, 'norm = "group", align = false, and [network] has norm = "layer", align'),
+        ({"trust": "auto", "gain": 1.1, "dropout": 0.1}, None),
+    ],
+)  # fmt: skip
+def test_where_weights_fit_another_network_it_is_told(config, tmp_path, monkeypatch, capsys, more, said):
+    """Of one shape, and another function: nothing else would tell."""
+    small = {"cascades": 1, "channels": 4, "levels": 2}
+    made = network_settings("varnet")(**small)
+    save_weights(tmp_path / "w.safetensors", made.build(), WeightsInfo(made))
+    monkeypatch.setattr(
+        "mri_recon.training.loop.train", lambda *_, **__: pytest.fail("not to be trained here")
+    )
+    text = "\n".join(f"{key} = {json.dumps(value)}" for key, value in (small | more).items())
+    config.write_text(
+        f'[network]\nname = "varnet"\n{text}\n[training]\nweights = "{tmp_path}/w.safetensors"\n'
+    )
+    with pytest.raises(pytest.fail.Exception):
+        call(config, "-o", tmp_path / "run")
+    told = capsys.readouterr().err
+    assert said in told if said else "were trained with" not in told, told
+
+
 def test_training_goes_on_from_the_shipped_weights(config, tmp_path):
     call(config, "-o", tmp_path / "run", "--weights", "shipped", "--epochs", 1, "--device", "cpu")
     _, info = load_network(tmp_path / "run" / "last.safetensors")
@@ -140,6 +165,7 @@ def test_a_time_limit_is_told_of(config, tmp_path, capsys):
         (["--data", "nowhere"], "nowhere is not a folder"),
         (["--weights", "nowhere.safetensors"], "There is no weights file nowhere.safetensors"),
         (["--weights", "w", "--resume"], "--weights starts from others"),
+        (["--weights", "w", "--set", "training.weights=v"], "name weights to start from; give one"),
         (["nowhere.toml"], "There is no configuration file nowhere.toml"),
     ],
 )

@@ -16,6 +16,7 @@ from mri_recon.checkpoint import load_network, load_state
 from mri_recon.data.phantom import sample_scan, sample_set
 from mri_recon.data.storage import write_scan
 from mri_recon.errors import OutputError, SettingsError, WeightsError
+from mri_recon.networks.fastmri import FastMRIUNet
 from mri_recon.networks.unet import UNet
 from mri_recon.reconstruct import reconstruct
 from mri_recon.settings import validated
@@ -193,6 +194,15 @@ def test_weights_that_do_not_fit_are_no_start(whole, tmp_path, network, message)
         "test",
     )
     with pytest.raises(WeightsError, match=message):
+        train(config, output=tmp_path / "run", device="cpu")
+
+
+def test_weights_of_fastmri_are_no_start(tmp_path):
+    torch.save(FastMRIUNet(4, 2).state_dict(), tmp_path / "theirs.pt")
+    config = tiny(training={"weights": str(tmp_path / "theirs.pt")})
+    with pytest.raises(
+        WeightsError, match=r"a fastmri-unet, which can be used and not trained\. Take weights that"
+    ):
         train(config, output=tmp_path / "run", device="cpu")
 
 
