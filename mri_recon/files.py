@@ -162,7 +162,11 @@ def atomic_output(path: str | Path, *, overwrite: bool = False) -> Iterator[Path
     part = temporary_name(final)
     try:
         part.open("xb").close()  # a folder that cannot be written is known before the work, not after
+        readers = stat.S_IMODE(part.stat().st_mode)
         yield part
+        # Some libraries put another file there, which nobody else may read.
+        if stat.S_IMODE(part.stat().st_mode) != readers:
+            part.chmod(readers)
         with part.open("r+b") as file:
             os.fsync(file.fileno())
         if overwrite:

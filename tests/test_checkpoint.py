@@ -63,6 +63,13 @@ def test_a_header_of_any_length_is_told_from_a_pickle(tmp_path, network, more):
     load_network(path)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="modes are POSIX's")
+def test_who_may_read_other_files_may_read_weights(tmp_path, weights, network):
+    other = tmp_path / "other"
+    other.touch()
+    assert weights.stat().st_mode == other.stat().st_mode
+
+
 def test_the_header_can_be_read_without_us(weights):
     metadata = header(weights)["__metadata__"]
     assert metadata["network"] == "unet"
