@@ -79,8 +79,9 @@ class Method(ABC):
     crops_readout: ClassVar[bool] = False
     """Whether it expects k-space without the rows of the image beyond its final height."""
     learned: ClassVar[bool] = False
-    recalibrate: ClassVar[int] = 0
-    """Centre columns that coil maps are estimated from again (`mri_recon.methods.recalibration`); 0 for not."""
+    recalibrate = 0
+    """Centre columns that coil maps are estimated from again (`mri_recon.methods.recalibration`); 0 for not.
+    Not annotated: where it is a setting it would come before all others."""
 
     def __post_init__(self) -> None:
         for one in fields(self):

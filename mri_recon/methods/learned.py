@@ -32,7 +32,7 @@ class LearnedMethod(Method):
         "rss", "how coil images make the image: rss as scanners do it, or maps, which is quieter", str,
         words=("rss", "maps"),
     )  # fmt: skip
-    recalibrate: int = recalibration(24)  # type: ignore[misc]  # a setting of this one
+    recalibrate: int = recalibration(24)
 
     @property
     def needs_smaps(self) -> bool:  # type: ignore[override]  # known from the weights alone

@@ -35,7 +35,7 @@ class Sense(Method):
     l2_weight: float = setting(0.01, "strength of the penalty on energy", least=0)
     iterations: int = setting(200, "most iterations", int, least=1)
     tolerance: float = setting(1e-3, "stop when the relative residual is below this", above=0)
-    recalibrate: int = recalibration(0)  # type: ignore[misc]  # a setting of this one
+    recalibrate: int = recalibration(0)
 
     def __call__(
         self, kspace: Array, mask: Array, smaps: Array | None, report: Report | None = None

@@ -51,7 +51,7 @@ class TotalVariation(Method):
         words=("auto",),
     )
     rho: float = setting(RHO, "ADMM penalty, in units of tv_weight", above=0)
-    recalibrate: int = recalibration(0)  # type: ignore[misc]  # a setting of this one
+    recalibrate: int = recalibration(0)
 
     def __call__(
         self, kspace: Array, mask: Array, smaps: Array | None, report: Report | None = None

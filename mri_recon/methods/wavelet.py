@@ -47,7 +47,7 @@ class Wavelet(Method):
     iterations: int = setting(500, "most iterations", int, least=1)
     tolerance: float = setting(5e-5, "stop when the residual is below this", above=0)
     rho: float = setting(5.0, "ADMM penalty, in units of wavelet_weight", above=0)
-    recalibrate: int = recalibration(0)  # type: ignore[misc]  # a setting of this one
+    recalibrate: int = recalibration(0)
 
     def __call__(
         self, kspace: Array, mask: Array, smaps: Array | None, report: Report | None = None

@@ -110,7 +110,7 @@ def test_what_is_left_out_is_the_default(tmp_path):
         ("[masks]\naccelerations = [4, 8]", r"\[masks\]: expected as many accelerations as center_fractions"),
         (
             '[training]\nloss = "l2"',
-            r"\[training\] loss: expected 'l1', 'mse', 'ssim' or 'l1\+ssim', got 'l2'",
+            r"\[training\] loss: expected 'l1', 'mse', 'ssim', 'l1\+ssim', 'psnr' or 'psnr\+ssim', got 'l2'",
         ),
         ("[training]\nepochs = 2.5", r"\[training\] epochs: expected .*integer.*, got 2.5"),
         ("[generated]\nnoise = [0.1, 0.01]", r"\[generated\]: expected noise.*least, most"),
