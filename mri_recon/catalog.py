@@ -6,8 +6,9 @@ A new reconstruction method, mask, network or file format is one file and one li
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ METHODS = {
     "cs": Entry("mri_recon.methods.tv:TotalVariation", "compressed sensing with total variation"),
     "wavelet": Entry("mri_recon.methods.wavelet:Wavelet", "compressed sensing with wavelets"),
     "sense": Entry("mri_recon.methods.sense:Sense", "CG-SENSE, least squares over coils"),
-    "unet": Entry("mri_recon.methods.unet:UNetMethod", "U-Net on the zero-filled image (learned)"),
+    "unet": Entry("mri_recon.methods.unet:UNetMethod", "U-Net on a first image (learned)"),
     "varnet": Entry(
         "mri_recon.methods.varnet:VarNetMethod", "unrolled network with the physics inside (learned)"
     ),
@@ -92,6 +93,32 @@ def ready_methods() -> tuple[str, ...]:
     return tuple(
         name for name in METHODS if name not in LEARNED_METHODS or (weights / f"{name}.safetensors").is_file()
     )
+
+
+def known_setting(key: str, known: Iterable[str]) -> str:
+    """End of an error message about a setting that there is not: whose it is, else the closest of those known.
+
+    Methods that import torch are looked at last: who misspelt a classical setting need not wait for it.
+    """
+    known = sorted(known)
+    listed = f"Known: {', '.join(known) or 'none'}."
+    owners = _methods_with(key, METHODS.keys() - LEARNED_METHODS)
+    close = suggestion(key, known)
+    if not owners and close != listed:
+        return close
+    owners += _methods_with(key, LEARNED_METHODS)
+    if owners:
+        return f"It is a setting of {' and '.join(owners)}. {listed}"
+    if key == "network" or any(key in signature(entry.load()).parameters for entry in NETWORKS.values()):
+        return (
+            f"What a network is made of is kept with its weights: `mri-recon train --set network.KEY=VALUE` makes "
+            f"others. {listed}"
+        )
+    return close
+
+
+def _methods_with(setting: str, names: Iterable[str]) -> list[str]:
+    return [name for name in sorted(names) if setting in look_up("method", METHODS, name).settings()]
 
 
 def look_up(kind: str, table: Mapping[str, Entry], name: str) -> Any:

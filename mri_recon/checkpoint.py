@@ -185,6 +185,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             start = file.read(9)
     except FileNotFoundError as error:
         raise WeightsError(f"There is no weights file {path}. {_ADVICE}") from error
+    except IsADirectoryError as error:
+        best = path / "best.safetensors"
+        there = f"Its weights are in {best}." if best.is_file() else _ADVICE
+        raise WeightsError(f"{path} is a folder, and no weights file. {there}") from error
     except OSError as error:
         raise WeightsError(f"{path} cannot be read as weights: {error.strerror}. {_ADVICE}") from error
     # Safetensors begins with the length of its header, whose first byte may be a pickle's; then comes the header.
@@ -194,7 +198,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"{path} is not a sound safetensors file ({error}). {_ADVICE}") from error
+        raise WeightsError(
+            f"{path} is not a sound safetensors file: cut short, damaged or something else ({error}). {_ADVICE}"
+        ) from error
 
 
 def _state_dict(content: Any) -> dict[str, Tensor]:
@@ -245,7 +251,10 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     advice = "Give the run folder that `mri-recon train` wrote, or start again with --overwrite."
     if not path.exists():
-        raise WeightsError(f"There is no checkpoint {path} to resume from. {advice}")
+        raise WeightsError(
+            f"There is no checkpoint {path} to resume from. Give the run folder that `mri-recon train` wrote, or "
+            "leave --resume out to start a run."
+        )
     state = _unpickled(path, f"{path} is not a checkpoint that can be resumed", advice)
     if not isinstance(state, dict) or state.get("format") != STATE_FORMAT:
         raise WeightsError(f"{path} is not a checkpoint of this mri-recon. {advice}")

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mri_recon.catalog import METHODS, look_up
+from mri_recon.catalog import METHODS, known_setting, look_up
 from mri_recon.data.sampling import Sampling, choose_mask
 from mri_recon.data.scan import Scan
 from mri_recon.data.smaps import given_maps, refuse_not_finite
 from mri_recon.device import in_batches, resolve_device, to_device, to_numpy
-from mri_recon.errors import ScanError, SettingsError, suggestion
+from mri_recon.errors import ScanError, SettingsError
 from mri_recon.methods.base import Convergence, Method
 from mri_recon.methods.recalibration import completed_center, is_narrow
 from mri_recon.metrics import Metrics, score
@@ -255,7 +255,7 @@ def make_method(
     for key in values:
         if key not in cls.settings():
             raise SettingsError(
-                f"Settings of method {name}: There is no key '{key}'. {suggestion(key, cls.settings())}"
+                f"Settings of method {name}: There is no key '{key}'. {known_setting(key, cls.settings())}"
             )
     try:
         return cls(**values)

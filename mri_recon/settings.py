@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, create_model, model
 from mri_recon.catalog import NETWORKS, look_up
 from mri_recon.errors import SettingsError, suggestion
 
+_KINDS = {"int_": "a whole number", "float_": "a number", "bool_": "true or false"}
+
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -98,6 +100,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "missing":
         return f"{name} is missing."
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    # pydantic's words say how it tried to read what came; what it wanted is said here.
+    message = next((words for kind, words in _KINDS.items() if first["type"].startswith(kind)), message)
     got = first["input"]
     return f"{name}: expected {message}" + ("." if table else f", got {got!r}.")
 

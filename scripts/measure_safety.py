@@ -111,4 +111,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except MriReconError as error:
+        sys.exit(f"Error: {error}")

@@ -24,6 +24,7 @@ from typing import Any
 from mri_recon import read_scan, reconstruct
 from mri_recon.data.scan import Scan
 from mri_recon.data.storage import find_scans
+from mri_recon.errors import MriReconError
 from mri_recon.metrics import score
 
 WEIGHTS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1)
@@ -171,4 +172,7 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except MriReconError as error:
+        sys.exit(f"Error: {error}")

@@ -7,7 +7,7 @@ import inspect
 import pytest
 
 from mri_recon import catalog
-from mri_recon.catalog import LEARNED_METHODS, MASKS, METHODS, look_up, ready_methods
+from mri_recon.catalog import LEARNED_METHODS, MASKS, METHODS, known_setting, look_up, ready_methods
 from mri_recon.errors import MriReconError, SettingsError, WeightsError, suggestion
 
 TABLES = {
@@ -48,6 +48,21 @@ def test_a_wrong_name_is_an_error_with_the_right_one():
 def test_suggestions():
     assert suggestion("tv_wieght", ["rho", "tv_weight"]) == "Did you mean 'tv_weight'?"
     assert suggestion("x", (name for name in ("b", "a"))) == "Known: a, b."
+
+
+@pytest.mark.parametrize(
+    ("key", "known", "words"),
+    [
+        ("tv_wieght", ["rho", "tv_weight"], "Did you mean 'tv_weight'?"),
+        ("tv_weight", ["weights"], "It is a setting of cs. Known: weights."),
+        ("combination", ["rho"], "It is a setting of unet and varnet. Known: rho."),
+        ("trust", ["weights"], "`mri-recon train --set network.KEY=VALUE` makes others. Known: weights."),
+        ("network", ["weights"], "`mri-recon train --set network.KEY=VALUE` makes others. Known: weights."),
+        ("nonsense", ["b", "a"], "Known: a, b."),
+    ],
+)
+def test_a_setting_that_is_another_s_is_said_to_be(key, known, words):
+    assert known_setting(key, known).endswith(words)
 
 
 def test_ready_methods_have_what_they_need():

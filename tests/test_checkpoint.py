@@ -112,10 +112,20 @@ def test_a_hostile_pickle_does_not_run(tmp_path, save, load, name):
     assert marker.exists()
 
 
+def test_a_run_folder_is_told_from_its_weights(tmp_path):
+    (tmp_path / "best.safetensors").touch()
+    with pytest.raises(WeightsError, match=r"is a folder.*Its weights are in .*best\.safetensors\.$"):
+        load_network(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda path: path.unlink(), "There is no weights file"),
+        (
+            lambda path: (path.unlink(), path.mkdir()),
+            "is a folder, and no weights file. Weights are .safetensors",
+        ),
         (lambda path: path.write_text("# weights\n"), "not a sound safetensors file"),
         (lambda path: path.write_bytes(b""), "not a sound safetensors file"),
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "not a sound safetensors file"),
@@ -163,7 +173,7 @@ def test_the_state_of_a_run_is_told_from_its_weights(tmp_path):
 
 def test_a_folder_is_not_weights(tmp_path):
     for load in (load_network, load_state):
-        with pytest.raises(WeightsError, match=r"directory|not a checkpoint"):
+        with pytest.raises(WeightsError, match=r"is a folder|not a checkpoint"):
             load(tmp_path)
 
 

@@ -99,7 +99,7 @@ weights = click.option(
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Weights of a learned method.  [default: shipped]",
+    help="Weights of a learned method, or shipped for those that come with mri-recon.  [default: shipped]",
 )
 device = click.option(
     "--device", default="auto", metavar="NAME", help="auto, cpu, cuda, cuda:1 … or mps.", show_default=True

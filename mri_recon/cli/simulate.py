@@ -176,9 +176,8 @@ def command(
         counts = {"train": n_scans, "val": val, "test": test}
         found = simulate(settings, output, counts, overwrite=overwrite, on_scan=on_scan)
     kept = len(found.files) - len(found.made)
-    say(
-        f"Wrote {len(found.made)} simulated scans to {output}{f', kept {kept} that were there' if kept else ''}."
-    )
+    new = f"{len(found.made)} simulated scan{'' if len(found.made) == 1 else 's'}"
+    say(f"Wrote {new} to {output}{f', kept {kept} that were there' if kept else ''}.")
     for name, reason in found.failures:
         warn(f"{name} was not made: {reason}")
     if source is not None:

@@ -130,7 +130,9 @@ def command(
     say(f"Weights: {result.weights}")
     method = look_up("network", NETWORKS, settings.network.name).method
     say(f"Next: mri-recon reconstruct scan.h5 --method {method} --weights {result.weights} -o out")
-    say(f"      mri-recon evaluate --method zero-filled --method {method} --weights {result.weights}")
+    unseen = Path(settings.data.folder, "val") if settings.data.folder else None
+    scans = f"{unseen} " if unseen and unseen.is_dir() else ""
+    say(f"      mri-recon evaluate {scans}--method zero-filled --method {method} --weights {result.weights}")
     if as_json and first:
         result_json(result.as_dict())
     return 0

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mri_recon.catalog import METHODS, look_up
-from mri_recon.errors import SettingsError, suggestion
+from mri_recon.catalog import METHODS, known_setting, look_up
+from mri_recon.errors import SettingsError
 from mri_recon.methods.base import Method
 from mri_recon.reconstruct import make_method, method_name_of
 
@@ -19,7 +19,7 @@ def refuse_unknown(settings: Mapping[str, Any], methods: Sequence[str | Method])
     for key in settings:
         if key not in known:
             raise SettingsError(
-                f"None of the methods {', '.join(named)} has a setting '{key}'. {suggestion(key, known)}"
+                f"None of the methods {', '.join(named)} has a setting '{key}'. {known_setting(key, known)}"
             )
 
 

@@ -129,6 +129,12 @@ def methods_of(
     if weights is not None and not any(method.learned for method in chosen):
         raise SettingsError("None of the methods takes weights. Leave --weights out, or add --method unet.")
     names = [name for name, _ in described(chosen)]
+    learned = [name for name, method in zip(names, chosen, strict=True) if method.learned]
+    if weights is not None and len(set(learned)) > 1:
+        raise SettingsError(
+            f"Weights are those of one network, and methods {' and '.join(learned)} would both be given {weights}. "
+            "Evaluate one at a time, or leave --weights out."
+        )
     if len(set(names)) < len(names):
         raise SettingsError(
             f"Methods {', '.join(names)}: one is there twice, and its scores would be mixed. Evaluate one at a time."

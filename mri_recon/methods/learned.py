@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mri_recon.checkpoint import load_network, shipped_weights
+from mri_recon.checkpoint import SHIPPED, load_network, shipped_weights
 from mri_recon.errors import SettingsError, WeightsError
 from mri_recon.methods.base import Convergence, Method, Report, recalibration, setting
 from mri_recon.physics.fourier import Array, fftc
@@ -27,12 +27,19 @@ class LearnedMethod(Method):
     learned: ClassVar[bool] = True
     network: ClassVar[str]
 
-    weights: Path | None = setting(None, "weights file that `mri-recon train` or fastMRI wrote", Path)
+    weights: Path | None = setting(
+        None, "weights file that `mri-recon train` or fastMRI wrote, or shipped", Path
+    )
     combination: str = setting(
         "rss", "how coil images make the image: rss as scanners do it, or maps, which is quieter", str,
         words=("rss", "maps"),
     )  # fmt: skip
     recalibrate: int = recalibration(24)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if str(self.weights) == SHIPPED:  # as `mri-recon train --weights` has it
+            object.__setattr__(self, "weights", None)
 
     @property
     def needs_smaps(self) -> bool:  # type: ignore[override]  # known from the weights alone

@@ -138,7 +138,8 @@ def steps(batch_lists: Sequence[list[Key]], n_batches: int) -> list[list[list[Ke
 
 
 def loader(slices: DrawnSlices, batch_lists: Iterable[list[Key]], workers: int) -> Iterator[Batch]:
-    """Prepare batches in the order given."""
+    """Prepare batches in the order given, by so many workers, or as many as there are processors."""
+    workers = min(workers, _processors())
     made: DataLoader[Batch] = DataLoader(
         slices,
         batch_sampler=batch_lists,
@@ -150,6 +151,11 @@ def loader(slices: DrawnSlices, batch_lists: Iterable[list[Key]], workers: int) 
         multiprocessing_context="spawn" if workers else None,
     )
     return iter(made)
+
+
+def _processors() -> int:
+    """Processors that this process may use: torch warns of more workers, which would only be in each other's way."""
+    return (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()) or 1
 
 
 def _collate(samples: Sequence[Batch]) -> Batch:

@@ -162,7 +162,8 @@ def train(
 
         def report(stage: Literal["step", "epoch"], epoch: int, mean_loss: float) -> None:
             done, n_epochs = at.epoch * n_epoch_steps + at.step, -(-n_steps // n_epoch_steps)
-            left = clock.per_step(done) * max(n_steps - done, 0)
+            # Steps are too few at first to shorten the run by; longer than its limit it does not take.
+            left = min(clock.per_step(done) * max(n_steps - done, 0), max(deadline - time.monotonic(), 0))
             show(Progress(stage, done, n_steps, epoch, n_epochs, mean_loss, scores, to_beat, left))
 
         clock = Clock(at.epoch * n_epoch_steps + at.step)

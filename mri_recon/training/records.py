@@ -117,6 +117,8 @@ def curve(history: Sequence[Mapping[str, float]], zero_filled: Metrics) -> Any:
         ax.axhline(getattr(zero_filled, name), color="gray", ls="--", label="zero-filled")
         ax.set(xlabel="epoch", ylabel=f"validation {label}")
         ax.legend()
+    for ax in axes:
+        ax.xaxis.get_major_locator().set_params(integer=True)  # there is no epoch 1.5
     return figure
 
 

@@ -12,7 +12,9 @@ import torch
 from mri_recon.checkpoint import WeightsInfo, load_network, load_state, save_weights, shipped_weights
 from mri_recon.cli.train import command
 from mri_recon.errors import MriReconError, OutputError, SettingsError
+from mri_recon.metrics import Metrics
 from mri_recon.settings import network_settings
+from mri_recon.training.progress import TrainingResult
 
 TINY = """
 [network]
@@ -141,6 +143,19 @@ def test_training_goes_on_from_the_shipped_weights(config, tmp_path):
     assert info.config["training"]["weights"] == "shipped"
 
 
+def test_after_a_run_on_scans_those_it_did_not_see_are_to_be_evaluated(tmp_path, monkeypatch, capsys):
+    scores = Metrics(0.1, 20.0, 0.5)
+    ended = TrainingResult(tmp_path, tmp_path / "best.safetensors", scores, scores, 1, False, 1.0)
+    monkeypatch.setattr("mri_recon.training.loop.train", lambda *_, **__: ended)
+    call("--data", tmp_path, "-o", tmp_path / "run")
+    assert "mri-recon evaluate --method" in capsys.readouterr().err
+    (tmp_path / "val").mkdir()
+    call("--data", tmp_path, "-o", tmp_path / "run")
+    assert (
+        f"mri-recon evaluate {tmp_path / 'val'} --method zero-filled --method unet" in capsys.readouterr().err
+    )
+
+
 def test_a_time_limit_is_told_of(config, tmp_path, capsys):
     limited = ["--epochs", 900, "--set", "training.max_minutes=0.001", "--device", "cpu"]
     call(config, "-o", tmp_path / "run", *limited)
@@ -158,7 +173,8 @@ def test_a_time_limit_is_told_of(config, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "optimizer.lr=fast"], r"[optimizer] lr: expected a valid number"),
+        (["--set", "optimizer.lr=fast"], r"[optimizer] lr: expected a number, got 'fast'"),
+        (["--set", "network.levels=two"], "[network] levels: expected a whole number, got 'two'"),
         (["--set", "training.epoch=3"], "Did you mean 'epochs'?"),
         (["--resume"], "There is no run in"),
         (["--resume", "--overwrite"], "give one of them"),

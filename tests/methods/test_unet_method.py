@@ -39,6 +39,14 @@ def undersampled(scan):
     return scan.kspace * mask, mask
 
 
+def test_the_shipped_weights_can_be_asked_for_by_name():
+    assert UNetMethod(weights="shipped") == UNetMethod()
+    assert (
+        UNetMethod(weights="./shipped") == UNetMethod()
+    )  # a path loses its dot; a file of that name needs another
+    assert UNetMethod(weights="my/shipped").weights is not None
+
+
 def test_it_is_the_network(weights, scan):
     kspace, mask = undersampled(scan)
     image = UNetMethod(weights=weights)(kspace, mask, None)

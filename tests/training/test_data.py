@@ -15,6 +15,7 @@ from mri_recon.data.storage import write_scan
 from mri_recon.errors import ScanError, SettingsError
 from mri_recon.physics.coils import rss
 from mri_recon.physics.fourier import ifftc
+from mri_recon.training import data
 from mri_recon.training.config import DataSettings, GeneratedSettings, MaskSettings, TrainingConfig
 from mri_recon.training.data import (
     Batch,
@@ -312,3 +313,13 @@ def test_only_a_gpu_of_cuda_is_not_waited_for(kind, expected):
 def test_a_folder_whose_name_is_none_is_told_in_printable_characters():
     with pytest.raises(ScanError, match=r"^a b is not a folder of scans"):
         split_folder(DataSettings(folder="a\0b"), seed=0)
+
+
+def test_no_more_workers_than_processors(monkeypatch, recwarn):
+    """Torch would warn of them, in the middle of what training says."""
+    asked = []
+    monkeypatch.setattr(data, "DataLoader", lambda *_, num_workers, **__: asked.append(num_workers) or ())
+    for workers in (0, 1, 10_000):
+        loader(None, [], workers)
+    assert asked[:2] == [0, 1]
+    assert 1 <= asked[2] <= os.cpu_count()

@@ -261,7 +261,14 @@ def test_a_loss_that_is_no_number_stops_with_the_batch_named(tmp_path):
 
 
 def test_a_time_limit_ends_a_run_cleanly(tmp_path):
-    result = train(tiny(training={"max_minutes": 1e-4, "epochs": 1000}), output=tmp_path, device="cpu")
+    left = []
+    result = train(
+        tiny(training={"max_minutes": 1e-4, "epochs": 1000}),
+        output=tmp_path,
+        device="cpu",
+        progress=lambda event: left.append(event.seconds_left),
+    )
+    assert max(seconds for seconds in left if seconds is not None) <= 60 * 1e-4
     assert result.shortened
     assert result.epochs < 10
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

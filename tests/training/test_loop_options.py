@@ -15,12 +15,13 @@ from mri_recon.checkpoint import load_state
 from mri_recon.data.phantom import sample_scan
 from mri_recon.data.storage import write_scan
 from mri_recon.errors import SettingsError
+from mri_recon.metrics import Metrics
 from mri_recon.settings import validated
 from mri_recon.training.compiling import compile_network
 from mri_recon.training.config import TrainingConfig
 from mri_recon.training.data import steps
 from mri_recon.training.loop import train
-from mri_recon.training.records import side_by_side
+from mri_recon.training.records import curve, side_by_side
 from mri_recon.training.validation import Example
 
 TINY = {
@@ -159,3 +160,10 @@ def test_scans_with_generated_images_among_them(tmp_path):
     run(tmp_path / "run", data=data)
     run_file = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run_file["validation"][0].startswith("head_")
+
+
+def test_a_curve_has_no_fractions_of_epochs():
+    rows = [{"epoch": epoch, "loss": 0.1, "psnr": 30.0 + epoch, "ssim": 0.8} for epoch in (1, 2)]
+    for axes in curve(rows, Metrics(0.1, 20.0, 0.5)).axes:
+        ticks = axes.xaxis.get_major_locator().tick_values(*axes.get_xlim())
+        assert np.array_equal(ticks, np.round(ticks))
