@@ -15,6 +15,10 @@ from mri_recon.metrics import Metrics
 from mri_recon.training.run_folder import RunFolder
 from mri_recon.training.validation import Example
 
+SHOWN = ("zero-filled", "network", "target", "5 × |error|")
+"""What `side_by_side` shows, from left to right."""
+
+_CAPTION, _SMALLEST = 18, 192  # pixels
 _SECONDS_BETWEEN_CURVES = 10.0  # drawing takes a fraction of one, which epochs of a second would feel
 
 
@@ -67,11 +71,9 @@ class Records:
         if example is not None:
             picture = side_by_side(example)
             make_folder(self.folder.samples)
-            write_picture(self.folder.samples / f"epoch_{int(row['epoch']):04}.png", picture)
+            write_picture(self.folder.samples / f"epoch_{int(row['epoch']):04}.png", captioned(picture))
             if self.log is not None:
-                self.log.add_image(
-                    "zero-filled, network, target, error", picture, self.n_steps, dataformats="HW"
-                )
+                self.log.add_image(", ".join(SHOWN), picture, self.n_steps, dataformats="HW")
         if self.log is not None:
             for name in ("psnr", "ssim", "nmse"):
                 self.log.add_scalar(f"validation/{name}", row[name], self.n_steps)
@@ -128,6 +130,22 @@ def side_by_side(example: Example) -> NDArray[np.uint8]:
     scale = 255 / (float(example.target.max()) or 1.0)
     # What has become no number is black: the step that finds it out, and stops the run, is yet to come.
     return np.hstack([np.clip(np.nan_to_num(image * scale), 0, 255).astype(np.uint8) for image in shown])
+
+
+def captioned(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture of `side_by_side` with names above; a small one is enlarged by whole pixels."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    factor = max(1, -(-_SMALLEST // picture.shape[0]))
+    picture = picture.repeat(factor, axis=0).repeat(factor, axis=1)
+    width = picture.shape[1] // len(SHOWN)
+    font = ImageFont.load_default(size=13)
+    captions = []
+    for name in SHOWN:
+        caption = Image.new("L", (width, _CAPTION))
+        ImageDraw.Draw(caption).text((4, 1), name, fill=255, font=font)
+        captions.append(np.asarray(caption))
+    return np.vstack([np.hstack(captions), picture])
 
 
 def write_picture(path: Any, picture: NDArray[np.uint8]) -> None:

@@ -21,7 +21,7 @@ from mri_recon.training.compiling import compile_network
 from mri_recon.training.config import TrainingConfig
 from mri_recon.training.data import steps
 from mri_recon.training.loop import train
-from mri_recon.training.records import curve, side_by_side
+from mri_recon.training.records import captioned, curve, side_by_side
 from mri_recon.training.validation import Example
 
 TINY = {
@@ -167,3 +167,15 @@ def test_a_curve_has_no_fractions_of_epochs():
     for axes in curve(rows, Metrics(0.1, 20.0, 0.5)).axes:
         ticks = axes.xaxis.get_major_locator().tick_values(*axes.get_xlim())
         assert np.array_equal(ticks, np.round(ticks))
+
+
+@pytest.mark.parametrize(("height", "factor"), [(48, 4), (320, 1)])
+def test_a_sample_says_what_its_pictures_are(height, factor):
+    picture = np.arange(height * 4 * height, dtype=np.uint64).astype(np.uint8).reshape(height, -1)
+    whole = captioned(picture)
+    below = whole[-factor * height :]
+    assert np.array_equal(below[::factor, ::factor], picture)
+    assert np.array_equal(below[factor - 1 :: factor, factor - 1 :: factor], picture)
+    above = np.split(whole[: -factor * height], 4, axis=1)
+    assert all(caption.max() == 255 for caption in above)
+    assert len({caption.tobytes() for caption in above}) == 4
