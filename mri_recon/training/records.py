@@ -15,7 +15,7 @@ from mri_recon.metrics import Metrics
 from mri_recon.training.run_folder import RunFolder
 from mri_recon.training.validation import Example
 
-SHOWN = ("zero-filled", "network", "target", "5 × |error|")
+SHOWN = ("zero-filled", "network", "target", "|error| x 5")
 """What `side_by_side` shows, from left to right."""
 
 _CAPTION, _SMALLEST = 18, 192  # pixels
