@@ -18,7 +18,7 @@ def add_complex_normal(
     rng: np.random.Generator,
     out: NDArray[np.complex64] | None = None,
 ) -> None:
-    """Add complex Gaussian noise, its real and imaginary part of standard deviation `noise` each, in place.
+    """Add complex Gaussian noise, its real and imaginary part of standard deviation `noise` each.
 
     By Box and Muller's transform [1]_ of 64 random bits a number, in single precision: none lies further out than 6.7
     standard deviations.
@@ -28,7 +28,7 @@ def add_complex_normal(
     kspace
         C-contiguous.
     out
-        Where the sum goes, if not into `kspace`: of the same shape, C-contiguous.
+        Where the sum goes, of the same shape and C-contiguous; into `kspace` itself by default.
 
     References
     ----------

@@ -38,6 +38,7 @@ MAPS_CHANNELS = 8
 FIRST_PULL = 0.2
 """Weight μ that the pull towards the data begins its training with: near the best on scans of 2 to 16 coils."""
 PULL_RANGE = (0.01, 100.0)
+"""Least and most weight: below the least, so few iterations would not get there."""
 
 
 class Cascade(nn.Module):
@@ -125,7 +126,7 @@ class DataPull(nn.Module):
             self.log_weight.bias.fill_(math.log(FIRST_PULL))
 
     def forward(self, image: Tensor, A: SenseOperator, zero_filled: Tensor, conditions: Tensor) -> Tensor:
-        """The image `(slice, height, width)` nearer to the data, and to itself."""
+        """What minimises it but for a little, `(slice, height, width)`; zero_filled is Aᴴy of the data, coils combined."""
         weight = self.log_weight(conditions).float().exp().clamp(*PULL_RANGE)[..., None]
         residual = zero_filled - A.normal(image)
         direction, size = residual, _energy(residual)

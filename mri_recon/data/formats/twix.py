@@ -275,9 +275,8 @@ def _number(header: dict[str, Any], *names: str) -> float | None:
     value: Any = header
     for name in names:
         value = value.get(name) if isinstance(value, dict) else None
-    if isinstance(
-        value, list
-    ):  # twixtools reads an array of the protocol as a list; its first is the image's
+    # Twixtools reads an array of the protocol as a list; its first is the image's.
+    if isinstance(value, list):
         value = value[0] if value else None
     try:
         number = float(value)
