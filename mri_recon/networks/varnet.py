@@ -126,7 +126,7 @@ class DataPull(nn.Module):
             self.log_weight.bias.fill_(math.log(FIRST_PULL))
 
     def forward(self, image: Tensor, A: SenseOperator, zero_filled: Tensor, conditions: Tensor) -> Tensor:
-        """What minimises it but for a little, `(slice, height, width)`; zero_filled is Aᴴy of the data, coils combined."""
+        """What nearly minimises it, `(slice, height, width)`; `zero_filled` is Aᴴy."""
         weight = self.log_weight(conditions).float().exp().clamp(*PULL_RANGE)[..., None]
         residual = zero_filled - A.normal(image)
         direction, size = residual, _energy(residual)
